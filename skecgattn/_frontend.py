@@ -1,0 +1,101 @@
+"""From ECGs in millivolts to the channels that the networks read, and back from their time to the ECG's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .beats import contrast_channels, detect_heartbeats, rhythm_channels
+from .preprocessing import bandpass, resample, robust_scale
+
+
+@dataclass(frozen=True)
+class FrontEnd:
+    """Resampling, band-pass, scaling, and channels that describe the heartbeats.
+
+    Parameters
+    ----------
+    sampling_rate : float or None
+        In Hz. None leaves the ECG's time as it is: no resampling, no filter, no heartbeats.
+    resample_to : float or None
+        Rate that the networks work at, in Hz.
+    band : tuple of float or None
+        Pass band in Hz.
+    scale : bool
+        Whether every lead of every ECG is scaled to its own range.
+    rhythm : bool
+        Whether two channels tell how early each beat comes.
+    contrast : bool
+        Whether channels tell how each beat differs from the ECG's median beat.
+    """
+
+    sampling_rate: float | None
+    resample_to: float | None
+    band: tuple[float | None, float | None] | None
+    scale: bool
+    rhythm: bool
+    contrast: bool
+
+    @property
+    def rate(self) -> float | None:
+        """Rate of the channels in Hz."""
+        return self.sampling_rate if self.resample_to is None else self.sampling_rate and self.resample_to
+
+    def n_channels(self, n_leads: int) -> int:
+        """Return the number of channels made of `n_leads` leads."""
+        if self.sampling_rate is None:
+            return n_leads
+        return n_leads * (1 + self.contrast) + 2 * self.rhythm
+
+    def transform(
+        self, X: NDArray, dtype: type = np.float32
+    ) -> tuple[NDArray, list[NDArray[np.int64]] | None]:
+        """Return the channels (n_samples, n_channels, n_steps) and the heartbeats in their time."""
+        rate = self.rate
+        if self.sampling_rate is not None and rate is not None:
+            X = resample(X, self.sampling_rate, rate)
+            if self.band is not None:
+                low, high = self.band
+                high = None if high is None or high >= rate / 2 else high
+                if low is not None or high is not None:
+                    X = bandpass(X, rate, low=low, high=high)
+        if self.scale:
+            X = robust_scale(X)
+        X = X.astype(dtype, copy=False)
+        if rate is None or not (self.rhythm or self.contrast):
+            return X, None
+        heartbeats = detect_heartbeats(X, rate)
+        channels = [X]
+        if self.contrast:
+            channels.append(contrast_channels(X, heartbeats, rate).astype(dtype, copy=False))
+        if self.rhythm:
+            channels.append(rhythm_channels(heartbeats, X.shape[2]).astype(dtype, copy=False))
+        return np.concatenate(channels, axis=1), heartbeats
+
+    def heartbeats(self, X: NDArray) -> list[NDArray[np.int64]]:
+        """Return the heartbeats of ECGs in the ECGs' own time."""
+        if self.sampling_rate is None or self.rate is None:
+            raise ValueError("heartbeats need sampling_rate, got sampling_rate=None")
+        found = self.transform(X)[1]
+        if found is None:
+            return detect_heartbeats(X, self.sampling_rate)
+        return [self.to_ecg_time(beats, X.shape[2]) for beats in found]
+
+    def to_ecg_time(self, beats: NDArray[np.int64], n_timesteps: int) -> NDArray[np.int64]:
+        """Return sample indices of the channels as sample indices of the ECG."""
+        if self.sampling_rate is None or self.rate is None:
+            return beats
+        scaled = np.rint(beats * (self.sampling_rate / self.rate)).astype(np.int64)
+        return np.minimum(scaled, n_timesteps - 1)
+
+    def to_ecg_length(self, maps: NDArray, n_timesteps: int) -> NDArray:
+        """Interpolate maps (n_samples, n_maps, n_steps) linearly to the ECG's time."""
+        if maps.shape[2] == n_timesteps or self.sampling_rate is None or self.rate is None:
+            return maps
+        position = np.arange(n_timesteps) * (self.rate / self.sampling_rate)
+        left = np.minimum(position.astype(np.int64), maps.shape[2] - 1)
+        right = np.minimum(left + 1, maps.shape[2] - 1)
+        share = (position - left).astype(maps.dtype).clip(0, 1)
+        return maps[..., left] * (1 - share) + maps[..., right] * share

@@ -1,0 +1,984 @@
+"""AttentionECGClassifier: which arrhythmia, and where."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable
+from numbers import Integral, Real
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import ShuffleSplit, StratifiedGroupKFold, StratifiedShuffleSplit
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+
+from ._frontend import FrontEnd
+from ._validation import check_ecg
+from .beats import detect_heartbeats, score_beats, select_beats
+from .nn import CLASSIFIERS, OBJECTIVES, SEGMENTERS, Augmentation, JointNetwork, Objective, Task
+from .training import (
+    PRECISIONS,
+    SCHEDULES,
+    Plan,
+    Samples,
+    choose_device,
+    choose_precision,
+    compute,
+    seeded,
+    train,
+)
+
+NORMAL_LABELS = (
+    "n",
+    "nor",
+    "norm",
+    "normal",
+    "nsr",
+    "sr",
+    "sinus rhythm",
+    "healthy",
+    "control",
+    "0",
+    "false",
+)
+"""Labels, in lower case, that ``normal_class="auto"`` takes for the absence of an abnormality."""
+
+CHUNK = 512
+"""ECGs that prediction holds in memory at a time."""
+
+
+class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
+    """Tell arrhythmias apart, and show where in the ECG the abnormal beats are, from labels alone.
+
+    A *segmenter* turns the ECG into attention maps, their union multiplies the ECG element by element,
+    and a *classifier* reads the product; both are trained end to end from one label (or set of labels)
+    an ECG. Nothing about single beats is ever given. The method is that of [1]_; the default network and
+    objective are this library's own, and ``AttentionECGClassifier.published()`` is the published setting.
+
+    Parameters
+    ----------
+    sampling_rate : float, default=None
+        Sampling rate of the ECGs in Hz. With None the networks read the samples as they are: no resampling,
+        no filter, no heartbeats, and `locate` is not available.
+
+    segmenter : {"unet", "hu2021"}, callable or None, default="unet"
+        Network that makes the maps. A callable gets ``n_channels`` and ``n_maps`` as keyword arguments and
+        returns a torch module from (batch, n_channels, time) to logits (batch, n_maps, time). None is the
+        classifier alone, for comparison.
+
+    classifier : {"convolutional", "hu2021"} or callable, default="convolutional"
+        Network that reads the modulated ECG. A callable gets ``n_channels`` and ``n_outputs`` as keyword
+        arguments and returns a torch module from (batch, n_channels, time) to logits (batch, n_outputs).
+
+    objective : {"evidence", "cross_entropy", "multiple_instance"} or Objective, default="evidence"
+        What the networks are trained for, see :mod:`skecgattn.nn`. "cross_entropy" is the published training.
+
+    width : int, default=16
+        Channels of the first level of the "unet" segmenter and of the "convolutional" classifier.
+
+    dropout : float, default=0.2
+        Dropout before the last layer of the "convolutional" classifier.
+
+    resample_to : float or None, default=180.0
+        Sampling rate that the networks work at, in Hz; None keeps the ECG's own.
+
+    band : tuple of (float or None, float or None) or None, default=(0.5, 40.0)
+        Pass band in Hz of a zero-phase filter. None leaves the ECG unfiltered.
+
+    scale : bool, default=True
+        Whether every lead of every ECG is centred and scaled to its own 5% to 95% range.
+
+    rhythm : bool, default=True
+        Whether the networks also read two channels that tell how early or late each detected heartbeat and
+        its successor come. The map multiplies them like the leads.
+
+    contrast : bool, default=True
+        Whether the networks also read, for every lead, the difference of every beat to the ECG's
+        median beat. The map multiplies them like the leads.
+
+    normal_class : label, "auto" or None, default="auto"
+        Class that stands for the absence of an abnormality, where `y` has one label an ECG. "auto" takes the
+        label that means normal in the usual spellings ("N", "normal", "SR", ..., 0 and False). None: every
+        class is marked by a map of its own. Multilabel `y` needs none: no label is normal.
+
+    class_weight : dict, list of dict, "balanced" or None, default=None
+        Weights of the classes as in scikit-learn; for multilabel `y` a list of ``{0: ..., 1: ...}``, one
+        a label.
+
+    max_epochs : int, default=15
+        Largest number of epochs.
+
+    batch_size : int or None, default=64
+        ECGs a batch. None takes all ECGs at once.
+
+    lr : float, default=3e-3
+        Learning rate; the largest one where it follows a cycle.
+
+    lr_schedule : {"one_cycle", "constant"}, default="one_cycle"
+        Course of the learning rate.
+
+    weight_decay : float, default=1e-2
+        Weight decay of AdamW; with 0 it is Adam.
+
+    augmentation : bool or Augmentation, default=True
+        Random gain, shift, noise and lead dropout in training.
+
+    early_stopping : bool, default=True
+        Whether ECGs are held out from training to stop when their loss no longer falls, to restore the
+        weights of the best epoch, and to learn the threshold of `locate`. Whole groups (patients) are held
+        out where `fit` gets `groups`; otherwise a stratified sample.
+
+    validation_fraction : float, default=0.15
+        Share of ECGs held out.
+
+    patience : int, default=6
+        Epochs without improvement after which training stops.
+
+    warm_start : bool, default=False
+        Whether `fit` continues from the weights of the last `fit`.
+
+    callbacks : list or None, default=None
+        Further skorch callbacks, as instances or ``(name, instance)``.
+
+    device : str, default="auto"
+        "auto" (CUDA where available, else the CPU) or a device that torch knows.
+
+    precision : {"auto", "float32", "bfloat16", "float64"}, default="auto"
+        Floating-point type. "bfloat16" keeps weights in float32 and multiplies in bfloat16; "auto" does that
+        on CUDA devices that can, and is "float32" elsewhere.
+
+    random_state : int, RandomState instance or None, default=None
+        Decides initial weights, validation split, batches, augmentation and dropout.
+
+    verbose : int, default=0
+        1 shows a progress bar.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Class labels; for multilabel `y` the names of its columns where it is a DataFrame, else their numbers.
+
+    n_features_in_ : int
+        Number of timesteps of 2-D input, number of leads of 3-D input.
+
+    n_leads_in_ : int
+        Number of leads.
+
+    map_labels_ : list
+        Class label of each map: the classes that are not normal.
+
+    thresholds_ : ndarray of shape (n_maps,)
+        Score from which `locate` takes a beat as abnormal, one a map.
+
+    network_ : torch.nn.Module
+        The trained joint network.
+
+    history_ : list of dict
+        One row an epoch: epoch, train_loss, valid_loss (with early stopping), duration in seconds.
+
+    best_epoch_ : int
+        Epoch, from 1, whose weights the network has.
+
+    n_iter_ : int
+        Epochs trained.
+
+    References
+    ----------
+    .. [1] Hu, Wen, Wang, Liang, Zhuang, Shi, "Attention based joint learning for supervised
+       electrocardiogram arrhythmia differentiation with unsupervised abnormal beat segmentation",
+       ICLR 2021 submission, OpenReview HK_B2K0026.
+
+    Examples
+    --------
+    >>> from skecgattn import AttentionECGClassifier
+    >>> from skecgattn.datasets import make_ecg
+    >>> X, y, groups, beats = make_ecg(40, sampling_rate=180, random_state=0)
+    >>> clf = AttentionECGClassifier(sampling_rate=180, max_epochs=1, random_state=0)
+    >>> clf.fit(X, y, groups=groups).predict_proba(X).shape
+    (40, 2)
+    >>> clf.segment(X).shape
+    (40, 1800)
+    """
+
+    __metadata_request__fit = {"groups": True}  # noqa: RUF012 (the name scikit-learn looks for)
+    __metadata_request__partial_fit = {"classes": True}  # noqa: RUF012
+
+    _parameter_constraints: dict = {  # noqa: RUF012
+        "sampling_rate": [Interval(Real, 0, None, closed="neither"), None],
+        "segmenter": [StrOptions(set(SEGMENTERS)), callable, None],
+        "classifier": [StrOptions(set(CLASSIFIERS)), callable],
+        "objective": [StrOptions(set(OBJECTIVES)), Objective],
+        "width": [Interval(Integral, 1, None, closed="left")],
+        "dropout": [Interval(Real, 0, 1, closed="left")],
+        "resample_to": [Interval(Real, 0, None, closed="neither"), None],
+        "band": [tuple, list, None],
+        "scale": ["boolean"],
+        "rhythm": ["boolean"],
+        "contrast": ["boolean"],
+        "normal_class": "no_validation",
+        "class_weight": [dict, list, StrOptions({"balanced"}), None],
+        "max_epochs": [Interval(Integral, 1, None, closed="left")],
+        "batch_size": [Interval(Integral, 1, None, closed="left"), None],
+        "lr": [Interval(Real, 0, None, closed="neither")],
+        "lr_schedule": [StrOptions(set(SCHEDULES))],
+        "weight_decay": [Interval(Real, 0, None, closed="left")],
+        "augmentation": ["boolean", Augmentation],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "patience": [Interval(Integral, 1, None, closed="left")],
+        "warm_start": ["boolean"],
+        "callbacks": [list, None],
+        "device": [str, torch.device],
+        "precision": [StrOptions(set(PRECISIONS))],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        sampling_rate: float | None = None,
+        *,
+        segmenter: str | Callable[..., torch.nn.Module] | None = "unet",
+        classifier: str | Callable[..., torch.nn.Module] = "convolutional",
+        objective: str | Objective = "evidence",
+        width: int = 16,
+        dropout: float = 0.2,
+        resample_to: float | None = 180.0,
+        band: tuple[float | None, float | None] | None = (0.5, 40.0),
+        scale: bool = True,
+        rhythm: bool = True,
+        contrast: bool = True,
+        normal_class: Any = "auto",
+        class_weight: dict | list | str | None = None,
+        max_epochs: int = 15,
+        batch_size: int | None = 64,
+        lr: float = 3e-3,
+        lr_schedule: str = "one_cycle",
+        weight_decay: float = 1e-2,
+        augmentation: bool | Augmentation = True,
+        early_stopping: bool = True,
+        validation_fraction: float = 0.15,
+        patience: int = 6,
+        warm_start: bool = False,
+        callbacks: list | None = None,
+        device: str = "auto",
+        precision: str = "auto",
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.sampling_rate = sampling_rate
+        self.segmenter = segmenter
+        self.classifier = classifier
+        self.objective = objective
+        self.width = width
+        self.dropout = dropout
+        self.resample_to = resample_to
+        self.band = band
+        self.scale = scale
+        self.rhythm = rhythm
+        self.contrast = contrast
+        self.normal_class = normal_class
+        self.class_weight = class_weight
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.lr = lr
+        self.lr_schedule = lr_schedule
+        self.weight_decay = weight_decay
+        self.augmentation = augmentation
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.patience = patience
+        self.warm_start = warm_start
+        self.callbacks = callbacks
+        self.device = device
+        self.precision = precision
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @classmethod
+    def published(cls, sampling_rate: float | None = None, **params: Any) -> Self:
+        """Return an estimator with the architecture and the training of Hu et al. (2021).
+
+        Class-weighted cross-entropy alone, Adam at a learning rate of 1e-5, batches of 16, 150 epochs, the
+        last epoch's weights; ECGs go in as they are. Trained so it is slow, and its map may well mark
+        everything but the abnormal beats.
+
+        Parameters
+        ----------
+        sampling_rate : float, default=None
+            In Hz; only `locate` makes use of it in this setting.
+
+        **params : dict
+            Parameters to set otherwise.
+
+        Returns
+        -------
+        estimator : AttentionECGClassifier
+        """
+        setting: dict[str, Any] = {
+            "segmenter": "hu2021",
+            "classifier": "hu2021",
+            "objective": "cross_entropy",
+            "resample_to": None,
+            "band": None,
+            "scale": False,
+            "rhythm": False,
+            "contrast": False,
+            "class_weight": "balanced",
+            "max_epochs": 150,
+            "batch_size": 16,
+            "lr": 1e-5,
+            "lr_schedule": "constant",
+            "weight_decay": 0.0,
+            "augmentation": False,
+            "early_stopping": False,
+        }
+        return cls(sampling_rate, **(setting | params))
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+    ) -> Self:
+        """Train on labelled ECGs.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_leads, n_timesteps) or (n_samples, n_timesteps)
+            ECGs in millivolts.
+
+        y : array-like of shape (n_samples,) or (n_samples, n_labels)
+            One class label an ECG, or an indicator matrix of labels.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the ECGs.
+
+        groups : array-like of shape (n_samples,), default=None
+            Patient of each ECG. The validation set of early stopping is made of whole patients then.
+
+        Returns
+        -------
+        self : AttentionECGClassifier
+
+        Raises
+        ------
+        ValueError
+            If the input or a parameter cannot be used; the message names it.
+        TrainingDivergedError
+            If the loss becomes NaN or infinite; the estimator then has the last good weights.
+
+        Warns
+        -----
+        ECGWarning
+            If a lead is flat, or the values are hardly millivolts.
+        ConvergenceWarning
+            If training was interrupted from the keyboard; the estimator is usable.
+        """
+        keep = self.warm_start and hasattr(self, "network_")
+        names = np.asarray(y.columns) if isinstance(y, pd.DataFrame) and y.shape[1] > 1 else None
+        ecgs, labels = check_ecg(self, X, reset=True, y=y, min_timesteps=self._minimum_length())
+        previous = self.classes_ if keep else None
+        self._set_classes(labels, names)
+        if previous is not None and not np.array_equal(previous, self.classes_):
+            raise ValueError(
+                f"warm_start=True needs the classes of the last fit, got {self.classes_.tolist()}, expected "
+                f"{previous.tolist()}."
+            )
+        weight = _check_sample_weight(sample_weight, ecgs, dtype=np.float64, ensure_non_negative=True)
+        if not weight.any():
+            raise ValueError("sample_weight must not be zero for all ECGs.")
+        patients = self._check_groups(groups, len(ecgs))
+        seed = check_random_state(self.random_state).randint(2**31 - 1)
+        training, validation = self._split(labels, weight, patients, seed)
+        front_end = self._front_end()
+        channels, heartbeats = front_end.transform(ecgs, self._numpy_dtype())
+        samples = Samples(channels, self._encode(labels), weight)
+        plan = self._plan(labels, weight, seed)
+        if not keep:
+            with seeded(seed, plan.device):
+                self.network_ = self._build(channels.shape[1])
+        self._train(plan, samples, training, validation)
+        held_out = training if validation is None else validation
+        self._learn_thresholds(samples, heartbeats, held_out)
+        return self
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        classes: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Self:
+        """Train for one pass over some more ECGs, at a constant learning rate and without early stopping.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_leads, n_timesteps) or (n_samples, n_timesteps)
+            ECGs in millivolts.
+
+        y : array-like of shape (n_samples,) or (n_samples, n_labels)
+            Labels.
+
+        classes : array-like of shape (n_classes,), default=None
+            All classes that will occur, in the first call. Left out there, those of `y` are all.
+
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the ECGs.
+
+        Returns
+        -------
+        self : AttentionECGClassifier
+        """
+        first = not hasattr(self, "network_")
+        ecgs, labels = check_ecg(self, X, reset=first, y=y, min_timesteps=self._minimum_length())
+        if first:
+            self._set_classes(labels, None, classes)
+        weight = _check_sample_weight(sample_weight, ecgs, dtype=np.float64, ensure_non_negative=True)
+        seed = check_random_state(self.random_state).randint(2**31 - 1)
+        channels, heartbeats = self._front_end().transform(ecgs, self._numpy_dtype())
+        samples = Samples(channels, self._encode(labels), weight)
+        plan = self._plan(labels, weight, seed + getattr(self, "n_iter_", 0), epochs=1, schedule="constant")
+        if first:
+            with seeded(seed, plan.device):
+                self.network_ = self._build(channels.shape[1])
+        history = [] if first else self.history_
+        rows = np.flatnonzero(weight)
+        self._train(plan, samples, rows, None, None if first else self._optimizer_state)
+        self._learn_thresholds(samples, heartbeats, rows)
+        n_before = len(history)
+        self.history_ = [*history, *({**row, "epoch": row["epoch"] + n_before} for row in self.history_)]
+        self.n_iter_ = self.best_epoch_ = len(self.history_)
+        return self
+
+    def predict(self, X: ArrayLike) -> NDArray:
+        """Predict labels.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_leads, n_timesteps) or (n_samples, n_timesteps)
+            ECGs in millivolts. 3-D input may have any length.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,) or (n_samples, n_labels)
+            The most probable class; for multilabel tasks 1 where the probability exceeds one half.
+        """
+        probability = self.predict_proba(X)
+        if self._multilabel:
+            return (probability > 0.5).astype(int)
+        return self.classes_[probability.argmax(axis=1)]
+
+    def predict_proba(self, X: ArrayLike) -> NDArray:
+        """Predict probabilities.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_leads, n_timesteps) or (n_samples, n_timesteps)
+            ECGs in millivolts. 3-D input may have any length.
+
+        Returns
+        -------
+        probability : ndarray of shape (n_samples, n_classes)
+            Of each class, in the order of `classes_`; for multilabel tasks of each label.
+        """
+        X = self._check_fitted_input(X)
+        parts = [
+            self._outputs(self._front_end().transform(chunk, self._numpy_dtype())[0])[0]
+            for chunk in _chunks(X)
+        ]
+        return np.concatenate(parts)
+
+    def segment(self, X: ArrayLike, target: Any = None) -> NDArray:
+        """Compute attention maps: where the abnormality is.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_leads, n_timesteps) or (n_samples, n_timesteps)
+            ECGs in millivolts. 3-D input may have any length.
+
+        target : label, default=None
+            Class whose map to return, one of `map_labels_`. None returns the union of all maps, which is
+            what multiplies the ECG.
+
+        Returns
+        -------
+        maps : ndarray of shape (n_samples, n_timesteps)
+            In [0, 1], one value a sample of the ECG. A segmenter whose maps are unbounded ("hu2021") is
+            scaled to a maximum of 1 an ECG.
+
+        Raises
+        ------
+        ValueError
+            If the estimator has no segmenter, or no map for `target`.
+        """
+        X = self._check_fitted_input(X)
+        self._check_has_maps()
+        index = None if target is None else self._map_index(target)
+        front_end = self._front_end()
+        parts = []
+        for chunk in _chunks(X):
+            maps = self._outputs(front_end.transform(chunk, self._numpy_dtype())[0])[1]
+            maps = 1 - np.prod(1 - maps, axis=1, keepdims=True) if index is None else maps[:, [index]]
+            parts.append(front_end.to_ecg_length(maps, X.shape[2])[:, 0])
+        return np.concatenate(parts)
+
+    def locate(
+        self, X: ArrayLike, *, threshold: float | dict | None = None, as_frame: bool = False
+    ) -> list[NDArray] | pd.DataFrame:
+        """List the abnormal beats.
+
+        Heartbeats come from a detector (:func:`skecgattn.beats.detect_heartbeats`), their scores from the
+        map around each R peak times the probability of the map's class.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_leads, n_timesteps) or (n_samples, n_timesteps)
+            ECGs in millivolts. 3-D input may have any length.
+
+        threshold : float or dict, default=None
+            Score from which a beat is abnormal, for all classes or as ``{label: threshold}``. None takes what
+            `fit` has learned from labels alone (`thresholds_`).
+
+        as_frame : bool, default=False
+            Whether to return one DataFrame instead of arrays.
+
+        Returns
+        -------
+        located : list of length n_samples of structured ndarray, or DataFrame
+            One row a beat: `sample` (R peak), `start` and `stop` (span, from midpoint to midpoint between
+            heartbeats), all in samples of the ECG; `label`; `score` in [0, 1]. The DataFrame also has `ecg`
+            (row of `X`) and the `time` of the R peak in seconds.
+
+        Raises
+        ------
+        ValueError
+            If the estimator has no segmenter or no sampling rate, or `threshold` cannot be used.
+        """
+        X = self._check_fitted_input(X)
+        self._check_has_maps()
+        if self.sampling_rate is None:
+            raise ValueError("locate needs the heartbeats and so the sampling rate, got sampling_rate=None.")
+        thresholds = self._check_threshold(threshold)
+        located: list[NDArray] = []
+        for chunk in _chunks(X):
+            located += self._locate(chunk, thresholds)
+        if not as_frame:
+            return located
+        frame = pd.DataFrame(np.concatenate(located))
+        frame.insert(0, "ecg", np.repeat(np.arange(len(located)), [len(beats) for beats in located]))
+        frame.insert(2, "time", frame["sample"] / self.sampling_rate)
+        return frame
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        tags.classifier_tags.multi_label = True
+        return tags
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(super().__getstate__())
+        for name in ("network_", "_optimizer_state"):
+            if name in state:
+                state[name] = _on_cpu(state[name])
+        return state
+
+    # --- what the parameters mean -----------------------------------------------------------------
+
+    def _front_end(self) -> FrontEnd:
+        band = self.band
+        if band is not None and (len(band) != 2 or not all(f is None or isinstance(f, Real) for f in band)):
+            raise ValueError(f"band must be None or two frequencies (low, high) in Hz or None, got {band!r}.")
+        return FrontEnd(
+            self.sampling_rate,
+            self.resample_to,
+            None if band is None else (band[0], band[1]),
+            self.scale,
+            self.rhythm,
+            self.contrast,
+        )
+
+    def _minimum_length(self) -> int:
+        """Return the shortest ECG in samples that the networks can use."""
+        parts = [SEGMENTERS.get(self.segmenter), CLASSIFIERS.get(self.classifier)]  # type: ignore[arg-type]
+        steps = max(getattr(part, "minimum_length", 1) for part in parts)
+        rate = self._front_end().rate
+        if rate is None or self.sampling_rate is None:
+            return int(steps)
+        # a heartbeat cannot be told from another in less than a second
+        return int(np.ceil(max(steps / rate, 1.0) * self.sampling_rate))
+
+    def _numpy_dtype(self) -> type:
+        return np.float64 if self.precision == "float64" else np.float32
+
+    def _objective(self) -> Objective:
+        return self.objective if isinstance(self.objective, Objective) else OBJECTIVES[self.objective]()
+
+    def _augmentation(self) -> Augmentation | None:
+        if isinstance(self.augmentation, Augmentation):
+            return self.augmentation
+        return Augmentation() if self.augmentation else None
+
+    def _build(self, n_channels: int) -> JointNetwork:
+        """Return the network, untrained."""
+        classifier: Any = self.classifier
+        if isinstance(classifier, str):
+            options = {"width": self.width, "dropout": self.dropout} if classifier == "convolutional" else {}
+            classifier = CLASSIFIERS[classifier](n_channels=n_channels, n_outputs=self._n_outputs, **options)
+        else:
+            classifier = classifier(n_channels=n_channels, n_outputs=self._n_outputs)
+        segmenter: Any = self.segmenter
+        if segmenter is None:
+            return JointNetwork(None, classifier)
+        n_maps = len(self._marked)
+        if segmenter == "hu2021":
+            segmenter = SEGMENTERS[segmenter](n_channels=n_channels, n_maps=1)
+        elif isinstance(segmenter, str):
+            segmenter = SEGMENTERS[segmenter](n_channels=n_channels, n_maps=n_maps, width=self.width)
+        else:
+            segmenter = segmenter(n_channels=n_channels, n_maps=n_maps)
+        return JointNetwork(segmenter, classifier)
+
+    def _plan(self, y: NDArray, weight: NDArray, seed: int, **changes: Any) -> Plan:
+        device = choose_device(self.device)
+        dtype, bfloat16 = choose_precision(self.precision, device)
+        front_end = self._front_end()
+        per_lead = front_end.n_channels(self.n_leads_in_) - 2 * (
+            front_end.rhythm and front_end.rate is not None
+        )
+        return Plan(
+            objective=self._objective(),
+            task=self._task(self._class_weights(y, weight)),
+            n_leads=self.n_leads_in_,
+            channels_per_lead=per_lead // self.n_leads_in_,
+            max_epochs=changes.get("epochs", self.max_epochs),
+            batch_size=self.batch_size,
+            lr=self.lr,
+            weight_decay=self.weight_decay,
+            schedule=changes.get("schedule", self.lr_schedule),
+            augmentation=self._augmentation(),
+            patience=self.patience,
+            device=device,
+            dtype=dtype,
+            bfloat16=bfloat16,
+            seed=seed,
+            verbose=int(self.verbose),
+            callbacks=tuple(self.callbacks or ()),
+        )
+
+    # --- labels -----------------------------------------------------------------------------------
+
+    def _set_classes(self, y: NDArray, names: NDArray | None, classes: ArrayLike | None = None) -> None:
+        """Learn the classes, which of them is normal, and which have maps."""
+        check_classification_targets(y)
+        kind = type_of_target(y, input_name="y")
+        if kind == "multiclass-multioutput":
+            raise ValueError(
+                "y must be a vector of class labels or an indicator matrix of 0 and 1, got several columns of "
+                "class labels. Wrap the estimator in sklearn.multioutput.MultiOutputClassifier."
+            )
+        self._multilabel = kind == "multilabel-indicator"
+        if self._multilabel:
+            constant = [k for k, column in enumerate(np.asarray(y).T) if column.min() == column.max()]
+            if len(constant) == y.shape[1]:
+                raise ValueError("y has one class only: no label is both present and absent in some ECG.")
+            self.classes_ = np.arange(y.shape[1]) if names is None else names
+            self._n_outputs = y.shape[1]
+            self._normal: int | None = None
+            self._marked = tuple(range(y.shape[1]))
+        else:
+            self.classes_ = np.unique(y if classes is None else np.asarray(classes))
+            if len(self.classes_) < 2:
+                raise ValueError(
+                    f"y has one class only, got {self.classes_.tolist()}; at least 2 classes are required."
+                )
+            unknown = np.setdiff1d(y, self.classes_)
+            if len(unknown):
+                raise ValueError(f"y has labels that are not in classes: {unknown.tolist()}.")
+            self._n_outputs = len(self.classes_)
+            self._normal = self._find_normal()
+            self._marked = tuple(k for k in range(self._n_outputs) if k != self._normal)
+        if len(y) < self._n_outputs:
+            raise ValueError(f"X has {len(y)} sample(s), fewer than the {self._n_outputs} classes.")
+        self.map_labels_ = [self.classes_[k] for k in self._marked] if self.segmenter is not None else []
+
+    def _find_normal(self) -> int | None:
+        if self.normal_class is None:
+            return None
+        if isinstance(self.normal_class, str) and self.normal_class == "auto":
+            spelled = [str(label).strip().lower() for label in self.classes_.tolist()]
+            spelled = ["0" if label in ("0.0", "-1") else label for label in spelled]
+            found = [k for k, label in enumerate(spelled) if label in NORMAL_LABELS]
+            return found[0] if len(found) == 1 else None
+        found = [k for k, label in enumerate(self.classes_.tolist()) if label == self.normal_class]
+        if not found:
+            raise ValueError(
+                f"normal_class={self.normal_class!r} is not among the classes {self.classes_.tolist()}."
+            )
+        return found[0]
+
+    def _encode(self, y: NDArray) -> NDArray:
+        """Return target distributions or indicators (n_samples, n_outputs)."""
+        if self._multilabel:
+            return np.asarray(y, dtype=np.float64)
+        if len(unknown := np.setdiff1d(y, self.classes_)):
+            raise ValueError(f"y has labels that are not among the classes: {unknown.tolist()}.")
+        return np.eye(self._n_outputs)[np.searchsorted(self.classes_, y)]
+
+    def _task(self, class_weight: NDArray | None) -> Task:
+        weights = None if class_weight is None else torch.from_numpy(class_weight)
+        return Task(self._multilabel, self._normal, self._marked, weights)
+
+    def _class_weights(self, y: NDArray, weight: NDArray) -> NDArray | None:
+        """Return weights of shape (n_outputs,), or (n_outputs, 2) of no and yes for multilabel tasks."""
+        if self.class_weight is None:
+            return None
+        target = self._encode(y)
+        if self._multilabel:
+            yes = weight @ target
+            sums = np.stack([weight.sum() - yes, yes], axis=1)
+            if self.class_weight == "balanced":
+                return weight.sum() / (2 * np.maximum(sums, 1e-12)) * (sums > 0)
+            if not isinstance(self.class_weight, list) or len(self.class_weight) != self._n_outputs:
+                raise ValueError(
+                    "class_weight for multilabel y must be 'balanced' or a list with one dict a label, got "
+                    f"{self.class_weight!r} for {self._n_outputs} labels."
+                )
+            return np.array([[row.get(0, 1.0), row.get(1, 1.0)] for row in self.class_weight], dtype=float)
+        if isinstance(self.class_weight, list):
+            raise ValueError(
+                "class_weight is a list, which is for multilabel y: expected a dict or 'balanced'."
+            )
+        if self.class_weight == "balanced":
+            sums = weight @ target
+            return weight.sum() / (np.count_nonzero(sums) * np.maximum(sums, 1e-12)) * (sums > 0)
+        assert isinstance(self.class_weight, dict)
+        unknown = set(self.class_weight) - set(self.classes_.tolist())
+        if unknown:
+            raise ValueError(f"class_weight has labels that are no classes: {sorted(map(str, unknown))}.")
+        return np.array([self.class_weight.get(label, 1.0) for label in self.classes_.tolist()], dtype=float)
+
+    # --- training ---------------------------------------------------------------------------------
+
+    def _check_groups(self, groups: ArrayLike | None, n_samples: int) -> NDArray | None:
+        if groups is None:
+            return None
+        groups = np.asarray(groups)
+        if groups.shape != (n_samples,):
+            raise ValueError(
+                f"groups must have one entry an ECG, shape ({n_samples},), got shape {groups.shape}."
+            )
+        return groups
+
+    def _split(
+        self, y: NDArray, weight: NDArray, groups: NDArray | None, seed: int
+    ) -> tuple[NDArray, NDArray | None]:
+        """Return the rows to train on and, with early stopping, the rows held out."""
+        rows = np.flatnonzero(weight)
+        if not self.early_stopping:
+            return rows, None
+        labels = np.asarray(y)[rows]
+        if self._multilabel:
+            labels = np.unique(labels, axis=0, return_inverse=True)[1].ravel()
+        else:
+            labels = np.searchsorted(self.classes_, labels)
+        if groups is not None:
+            return self._split_by_group(rows, labels, groups[rows], seed)
+        smallest = np.unique(labels, return_counts=True)[1]
+        n_held_out = int(np.ceil(self.validation_fraction * len(rows)))
+        if len(rows) < 2 or n_held_out >= len(rows):
+            raise ValueError(
+                f"early_stopping=True cannot hold out {self.validation_fraction:g} of n_samples={len(rows)}: "
+                "give more ECGs or set early_stopping=False."
+            )
+        n_strata = len(smallest)
+        stratified = smallest.min() > 1 and n_held_out >= n_strata and len(rows) - n_held_out >= n_strata
+        splitter = StratifiedShuffleSplit if stratified else ShuffleSplit
+        train_rows, held_out = next(
+            splitter(1, test_size=n_held_out, random_state=seed).split(labels, labels)
+        )
+        return rows[train_rows], rows[held_out]
+
+    def _split_by_group(
+        self, rows: NDArray, labels: NDArray, groups: NDArray, seed: int
+    ) -> tuple[NDArray, NDArray]:
+        n_groups = len(np.unique(groups))
+        if n_groups < 2:
+            raise ValueError(
+                "early_stopping=True holds out whole groups, got groups with a single one: give more patients "
+                "or set early_stopping=False."
+            )
+        n_folds = min(n_groups, max(2, round(1 / self.validation_fraction)))
+        folds = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
+        share = np.bincount(labels) / len(labels)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="The least populated class")
+            splits = list(folds.split(rows, labels, groups))
+        # the fold whose labels are distributed most like all, so that no class is only here or only there
+        distance = [
+            np.abs(np.bincount(labels[held_out], minlength=len(share)) / max(len(held_out), 1) - share).sum()
+            for _, held_out in splits
+        ]
+        train_rows, held_out = splits[int(np.argmin(distance))]
+        return rows[train_rows], rows[held_out]
+
+    def _train(
+        self,
+        plan: Plan,
+        samples: Samples,
+        training: NDArray,
+        validation: NDArray | None,
+        optimizer_state: dict | None = None,
+    ) -> None:
+        # set before training, so that an error in it leaves a usable estimator
+        self.thresholds_ = np.full(len(self.map_labels_), 0.5)
+        self.history_: list[dict[str, float]] = []
+        self.best_epoch_ = self.n_iter_ = 0
+        outcome = train(
+            self.network_,
+            plan,
+            samples[training],
+            None if validation is None else samples[validation],
+            optimizer_state=optimizer_state,
+        )
+        self.history_ = outcome.history
+        self.best_epoch_ = outcome.best_epoch
+        self.n_iter_ = len(outcome.history)
+        self._optimizer_state: dict[str, Any] = outcome.optimizer_state
+        if outcome.interrupted:
+            warnings.warn(
+                f"Training was interrupted after {self.n_iter_} of {plan.max_epochs} epochs; the estimator has the "
+                f"weights of epoch {self.best_epoch_}.",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
+
+    def _learn_thresholds(self, samples: Samples, heartbeats: list[NDArray] | None, rows: NDArray) -> None:
+        """Learn from labels alone the score above which a beat is abnormal.
+
+        Of the scores of the held-out ECGs' highest beats, the one that tells best (F1) whether
+        an ECG has the label.
+        """
+        if heartbeats is None or not self.map_labels_:
+            return
+        probability, maps = self._outputs(samples.channels[rows])
+        scores = self._beat_scores(probability, maps, [heartbeats[row] for row in rows])
+        highest = np.array([s.max(axis=0) if len(s) else np.zeros(len(self.map_labels_)) for s in scores])
+        present = samples.target[rows][:, list(self._marked)] > 0.5
+        self.thresholds_ = np.array([_best_threshold(h, p) for h, p in zip(highest.T, present.T)])
+
+    # --- prediction -------------------------------------------------------------------------------
+
+    def _check_fitted_input(self, X: ArrayLike) -> NDArray:
+        check_is_fitted(self, "network_")
+        return check_ecg(self, X, reset=False, min_timesteps=self._minimum_length())
+
+    def _outputs(self, channels: NDArray) -> tuple[NDArray, NDArray]:
+        """Return probabilities (n_samples, n_outputs) and maps in [0, 1] (n_samples, n_maps, n_steps)."""
+        device = choose_device(self.device)
+        dtype, bfloat16 = choose_precision(self.precision, device)
+        self.network_.to(device=device, dtype=dtype)
+        logits, maps = compute(self.network_, channels, device=device, dtype=dtype, bfloat16=bfloat16)
+        if self._multilabel:
+            probability = 1 / (1 + np.exp(-np.clip(logits, -80, 80)))
+        else:
+            exponential = np.exp(logits - logits.max(axis=1, keepdims=True))
+            probability = exponential / exponential.sum(axis=1, keepdims=True)
+        if maps is None:
+            maps = np.empty((len(channels), 0, channels.shape[2]), dtype=logits.dtype)
+        elif getattr(self.network_.segmenter, "is_map", False):
+            top = maps.max(axis=2, keepdims=True)
+            maps = maps / np.where(top > 0, top, 1)
+        return probability, maps
+
+    def _beat_scores(
+        self, probability: NDArray, maps: NDArray, heartbeats: list[NDArray[np.int64]]
+    ) -> list[NDArray[np.float64]]:
+        """Return the scores (n_beats, n_maps) of each ECG's heartbeats, in the channels' time."""
+        rate = self._front_end().rate
+        assert rate is not None
+        if maps.shape[1] < len(self.map_labels_):
+            maps = np.repeat(maps, len(self.map_labels_), axis=1)
+        found = score_beats(maps, heartbeats, rate)
+        return [beats * p for beats, p in zip(found, probability[:, list(self._marked)])]
+
+    def _locate(self, X: NDArray, thresholds: NDArray) -> list[NDArray]:
+        front_end = self._front_end()
+        channels, heartbeats = front_end.transform(X, self._numpy_dtype())
+        if heartbeats is None:
+            rate = front_end.rate
+            assert rate is not None
+            heartbeats = detect_heartbeats(channels, rate)
+        scores = self._beat_scores(*self._outputs(channels), heartbeats)
+        n_timesteps = X.shape[2]
+        return [
+            select_beats(s, front_end.to_ecg_time(h, n_timesteps), n_timesteps, self.map_labels_, thresholds)
+            for s, h in zip(scores, heartbeats)
+        ]
+
+    def _check_has_maps(self) -> None:
+        if self.network_.segmenter is None:
+            raise ValueError("there are no attention maps: the estimator was fitted with segmenter=None.")
+
+    def _map_index(self, target: Any) -> int:
+        found = [k for k, label in enumerate(self.map_labels_) if label == target]
+        if not found:
+            raise ValueError(f"target must be one of {self.map_labels_} or None, got {target!r}.")
+        if len(self.map_labels_) > 1 and self.segmenter == "hu2021":
+            raise ValueError(
+                f"target={target!r}: segmenter='hu2021' makes one map for all classes; use None."
+            )
+        return found[0]
+
+    def _check_threshold(self, threshold: float | dict | None) -> NDArray:
+        if threshold is None:
+            return self.thresholds_
+        given = threshold if isinstance(threshold, dict) else dict.fromkeys(self.map_labels_, threshold)
+        unknown = [label for label in given if label not in self.map_labels_]
+        if unknown:
+            raise ValueError(
+                f"threshold has labels without a map: {unknown}; those with one: {self.map_labels_}."
+            )
+        values = [given.get(label, self.thresholds_[k]) for k, label in enumerate(self.map_labels_)]
+        if not all(isinstance(value, Real) and 0 <= float(value) <= 1 for value in values):
+            raise ValueError(f"threshold must be in [0, 1], got {threshold!r}.")
+        return np.array(values, dtype=np.float64)
+
+
+def _chunks(X: NDArray) -> list[NDArray]:
+    return [X[start : start + CHUNK] for start in range(0, len(X), CHUNK)]
+
+
+def _best_threshold(highest: NDArray, present: NDArray) -> float:
+    """Return the threshold with the best F1 of telling `present` from the highest score of each ECG."""
+    if present.all() or not present.any():
+        return 0.5
+    order = np.argsort(-highest, kind="stable")
+    hits = np.cumsum(present[order])
+    f1 = 2 * hits / (np.arange(1, len(hits) + 1) + present.sum())
+    best = int(f1.argmax())
+    below = highest[order[min(best + 1, len(order) - 1)]]
+    return float(np.clip((highest[order[best]] + below) / 2, 0.05, 0.95))
+
+
+def _on_cpu(value: Any) -> Any:
+    """Return a copy of a module, or of a nest of tensors, on the CPU; the value itself where it is there."""
+    if isinstance(value, torch.nn.Module):
+        there = all(p.device.type == "cpu" for p in value.parameters())
+        return value if there else copy.deepcopy(value).cpu()
+    if isinstance(value, torch.Tensor):
+        return value.cpu()
+    if isinstance(value, dict):
+        return {key: _on_cpu(item) for key, item in value.items()}
+    return value

@@ -1,0 +1,23 @@
+"""Warnings and errors of skecgattn."""
+
+from __future__ import annotations
+
+__all__ = ["ECGWarning", "TrainingDivergedError"]
+
+
+class ECGWarning(UserWarning):
+    """ECG that can be used, but is probably not what was meant: a flat lead, or another unit than millivolts.
+
+    Examples
+    --------
+    Make it an error in a block of code:
+
+    >>> import warnings
+    >>> from skecgattn.exceptions import ECGWarning
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("error", category=ECGWarning)
+    """
+
+
+class TrainingDivergedError(ArithmeticError):
+    """Raised where the training loss becomes NaN or infinite; the last good weights are kept."""

@@ -1,0 +1,581 @@
+"""Where a map points, against the spans of the annotated beats."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from numbers import Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import digamma
+from sklearn.exceptions import UndefinedMetricWarning
+from sklearn.utils import check_array
+from sklearn.utils._param_validation import Interval, StrOptions, validate_params
+
+from ._annotations import IGNORED, POSITIVE, MapTruth, map_truth
+
+_CONSTRAINTS: dict[str, list[Any]] = {
+    "maps": ["array-like"],
+    "beats": ["array-like"],
+    "label": [str, tuple, list],
+    "ignore": [tuple, list, None],
+    "mask": ["array-like", None],
+    "return_chance": ["boolean"],
+}
+_RANKING_CONSTRAINTS: dict[str, list[Any]] = {
+    **_CONSTRAINTS,
+    "level": [StrOptions({"sample", "beat"})],
+    "reduce": [StrOptions({"max", "mean"})],
+    "average": [StrOptions({"pooled", "window"})],
+}
+
+Score = float | tuple[float, float]
+
+
+def _checked(
+    maps: ArrayLike,
+    beats: Sequence[NDArray],
+    label: str | Sequence[str],
+    ignore: Sequence[str] | None,
+    mask: ArrayLike | None,
+) -> tuple[NDArray, MapTruth]:
+    checked: NDArray = check_array(maps, dtype=[np.float64, np.float32], input_name="maps")
+    return checked, map_truth(checked, beats, label, ignore, mask)
+
+
+def _mean(name: str, values: NDArray, chance: NDArray, return_chance: bool) -> Score:
+    if not len(values):
+        warnings.warn(
+            f"{name} is undefined: no window scored holds what it needs.",
+            UndefinedMetricWarning,
+            stacklevel=3,
+        )
+        return (float("nan"), float("nan")) if return_chance else float("nan")
+    score = float(np.mean(values, dtype=float))
+    return (score, float(np.mean(chance, dtype=float))) if return_chance else score
+
+
+def _rows(maps: NDArray, truth: MapTruth) -> tuple[NDArray, NDArray, NDArray, NDArray]:
+    """Return map, class samples, cared-for samples and covered share of the windows with the class."""
+    rows = truth.with_class
+    role = truth.role_map[rows]
+    positive, valid = role == POSITIVE, role != IGNORED
+    return maps[rows], positive, valid, positive.sum(axis=1) / valid.sum(axis=1)
+
+
+@validate_params(_CONSTRAINTS, prefer_skip_nested_validation=True)
+def pointing_game(
+    maps: ArrayLike,
+    beats: Sequence[NDArray],
+    *,
+    label: str | Sequence[str],
+    ignore: Sequence[str] | None = None,
+    mask: ArrayLike | None = None,
+    return_chance: bool = False,
+) -> Score:
+    """Share of windows whose map peaks inside the span of a beat of the class.
+
+    Counted over the windows that hold a beat of the class. Spans are those of :func:`beat_spans` over *all*
+    annotated beats; spans of don't-care beats are cut out before the maximum is taken. Where several samples
+    share the maximum, the window counts as the share of them that lies in a span of the class: what one drawn
+    at random would score.
+
+    Parameters
+    ----------
+    maps : array-like of shape (n_samples, n_timesteps)
+        One map a window.
+    beats : sequence of n_samples structured arrays
+        All annotated beats of each window, with the fields ``sample`` and ``symbol``.
+    label : str or tuple of str
+        The class scored: an AAMI class ("N", "S", "V", "F" or "Q") or a tuple of WFDB beat symbols.
+    ignore : tuple of str, default=None
+        WFDB symbols of the don't-care beats, neither hits nor errors. None means those of ANSI/AAMI EC57 for
+        an AAMI class (V: F and Q beats; S: Q beats; else none), and none for a tuple of symbols. With ``()``
+        every beat outside the class is an error.
+    mask : array-like of bool of shape (n_samples,), default=None
+        The windows to count, such as those classified correctly. None means all.
+    return_chance : bool, default=False
+        Whether to return the chance level as well: the mean share of the window that spans of the class
+        cover.
+
+    Returns
+    -------
+    score : float
+        From 0 to 1; nan, with a warning, where no window counted holds a beat of the class.
+    chance : float
+        Only if `return_chance` is True.
+
+    Raises
+    ------
+    ValueError
+        If a shape does not fit, a field is missing, or a beat lies outside its window.
+
+    References
+    ----------
+    .. [1] Zhang, J., Bargal, S. A., Lin, Z. et al. "Top-down neural attention by excitation backprop."
+       International Journal of Computer Vision 126, 2018.
+    .. [2] Suh, J., Kim, J., Kwon, S. et al. "Visual interpretation of deep learning model in ECG
+       classification: A comprehensive evaluation of feature attribution methods." Computers in Biology and
+       Medicine 182, 2024.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skecgattn.metrics import pointing_game
+    >>> beats = [np.array([(1, "N"), (5, "V")], dtype=[("sample", "i8"), ("symbol", "U4")])] * 2
+    >>> maps = [[0, 0, 0, 0, 0, 1, 0, 0], [1, 0, 0, 0, 0, 0, 0, 0]]
+    >>> pointing_game(maps, beats, label="V", return_chance=True)
+    (0.5, 0.625)
+    """
+    values, positive, valid, share = _rows(*_checked(maps, beats, label, ignore, mask))
+    values = np.where(valid, values, -np.inf)
+    peak = values == values.max(axis=1, keepdims=True)
+    return _mean("pointing_game", (peak & positive).sum(axis=1) / peak.sum(axis=1), share, return_chance)
+
+
+@validate_params(_CONSTRAINTS, prefer_skip_nested_validation=True)
+def attention_mass(
+    maps: ArrayLike,
+    beats: Sequence[NDArray],
+    *,
+    label: str | Sequence[str],
+    ignore: Sequence[str] | None = None,
+    mask: ArrayLike | None = None,
+    return_chance: bool = False,
+) -> Score:
+    """Share of the map's mass that lies in the spans of the class (relevance mass accuracy).
+
+    For each window that holds a beat of the class: the sum of the map over the spans of the class, over its
+    sum over the window, both without the spans of don't-care beats; then the mean over windows. A map that is
+    zero throughout counts as an even one.
+
+    Parameters
+    ----------
+    maps : array-like of shape (n_samples, n_timesteps)
+        One map a window, non-negative.
+    beats : sequence of n_samples structured arrays
+        All annotated beats of each window, with the fields ``sample`` and ``symbol``.
+    label : str or tuple of str
+        The class scored: an AAMI class or a tuple of WFDB beat symbols.
+    ignore : tuple of str, default=None
+        WFDB symbols of the don't-care beats; None means those of EC57, as in :func:`pointing_game`.
+    mask : array-like of bool of shape (n_samples,), default=None
+        The windows to count; None means all.
+    return_chance : bool, default=False
+        Whether to return the chance level as well: the mean share of the window that spans of the class
+        cover, which an even map scores.
+
+    Returns
+    -------
+    score : float
+        From 0 to 1; nan, with a warning, where no window counted holds a beat of the class.
+    chance : float
+        Only if `return_chance` is True.
+
+    Raises
+    ------
+    ValueError
+        If a map is negative somewhere, a shape does not fit, a field is missing, or a beat lies outside its
+        window.
+
+    References
+    ----------
+    .. [1] Arras, L., Osman, A., Samek, W. "CLEVR-XAI: A benchmark dataset for the ground truth evaluation of
+       neural network explanations." Information Fusion 81, 2022.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skecgattn.metrics import attention_mass
+    >>> beats = [np.array([(1, "N"), (5, "V")], dtype=[("sample", "i8"), ("symbol", "U4")])]
+    >>> attention_mass([[0, 1, 0, 0, 0, 3, 0, 0]], beats, label="V", return_chance=True)
+    (0.75, 0.625)
+    """
+    checked, truth = _checked(maps, beats, label, ignore, mask)
+    if checked.min() < 0:
+        raise ValueError(f"maps must be non-negative; got a minimum of {checked.min():g}.")
+    values, positive, valid, share = _rows(checked, truth)
+    inside = np.sum(values, axis=1, where=positive, dtype=float)
+    total = np.sum(values, axis=1, where=valid, dtype=float)
+    return _mean(
+        "attention_mass", np.divide(inside, total, out=share.copy(), where=total > 0), share, return_chance
+    )
+
+
+@validate_params(_CONSTRAINTS, prefer_skip_nested_validation=True)
+def rank_accuracy(
+    maps: ArrayLike,
+    beats: Sequence[NDArray],
+    *,
+    label: str | Sequence[str],
+    ignore: Sequence[str] | None = None,
+    mask: ArrayLike | None = None,
+    return_chance: bool = False,
+) -> Score:
+    """Share of the highest samples that lies in the spans of the class (relevance rank accuracy).
+
+    For each window that holds a beat of the class, with K the number of samples in spans of the class: the
+    share of the K highest samples, outside the spans of don't-care beats, that lies in spans of the class;
+    then the mean over windows. Samples that tie for the last places count as if drawn at random.
+
+    Parameters
+    ----------
+    maps : array-like of shape (n_samples, n_timesteps)
+        One map a window.
+    beats : sequence of n_samples structured arrays
+        All annotated beats of each window, with the fields ``sample`` and ``symbol``.
+    label : str or tuple of str
+        The class scored: an AAMI class or a tuple of WFDB beat symbols.
+    ignore : tuple of str, default=None
+        WFDB symbols of the don't-care beats; None means those of EC57, as in :func:`pointing_game`.
+    mask : array-like of bool of shape (n_samples,), default=None
+        The windows to count; None means all.
+    return_chance : bool, default=False
+        Whether to return the chance level as well: the mean share of the window that spans of the class
+        cover.
+
+    Returns
+    -------
+    score : float
+        From 0 to 1; nan, with a warning, where no window counted holds a beat of the class.
+    chance : float
+        Only if `return_chance` is True.
+
+    Raises
+    ------
+    ValueError
+        If a shape does not fit, a field is missing, or a beat lies outside its window.
+
+    References
+    ----------
+    .. [1] Arras, L., Osman, A., Samek, W. "CLEVR-XAI: A benchmark dataset for the ground truth evaluation of
+       neural network explanations." Information Fusion 81, 2022.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skecgattn.metrics import rank_accuracy
+    >>> beats = [np.array([(1, "N"), (5, "V")], dtype=[("sample", "i8"), ("symbol", "U4")])]
+    >>> rank_accuracy([[9, 8, 0, 5, 6, 7, 0, 0]], beats, label="V")
+    0.6...
+    """
+    values, positive, valid, share = _rows(*_checked(maps, beats, label, ignore, mask))
+    values = np.where(valid, values, -np.inf)
+    n_class = positive.sum(axis=1)
+    rank = (values.shape[1] - n_class)[:, None]
+    last = np.take_along_axis(np.sort(values, axis=1), rank, axis=1)
+    above, tied = values > last, values == last
+    places = (n_class - above.sum(axis=1)) / tied.sum(axis=1)
+    hits = (above & positive).sum(axis=1) + places * (tied & positive).sum(axis=1)
+    return _mean("rank_accuracy", hits / n_class, share, return_chance)
+
+
+@validate_params(
+    {**_CONSTRAINTS, "threshold": [Interval(Real, None, None, closed="neither")]},
+    prefer_skip_nested_validation=True,
+)
+def map_iou(
+    maps: ArrayLike,
+    beats: Sequence[NDArray],
+    *,
+    label: str | Sequence[str],
+    threshold: float = 0.5,
+    ignore: Sequence[str] | None = None,
+    mask: ArrayLike | None = None,
+    return_chance: bool = False,
+) -> Score:
+    """Intersection over union of the marked samples and the spans of beats of the class.
+
+    A sample is marked where the map is at least `threshold`. For each window that holds a beat of the class,
+    samples both marked and in a span of the class over samples that are either, without the spans of
+    don't-care beats; then the mean over windows.
+
+    Parameters
+    ----------
+    maps : array-like of shape (n_samples, n_timesteps)
+        One map a window.
+    beats : sequence of n_samples structured arrays
+        All annotated beats of each window, with the fields ``sample`` and ``symbol``.
+    label : str or tuple of str
+        The class scored: an AAMI class or a tuple of WFDB beat symbols.
+    ignore : tuple of str, default=None
+        WFDB symbols of the don't-care beats; None means those of EC57, as in :func:`pointing_game`.
+    mask : array-like of bool of shape (n_samples,), default=None
+        The windows to count; None means all.
+    threshold : float, default=0.5
+        Lowest value of a marked sample.
+    return_chance : bool, default=False
+        Whether to return the chance level as well: for marks of the same size set at random, the expected
+        intersection over the union that goes with it, averaged over windows.
+
+    Returns
+    -------
+    score : float
+        From 0 to 1; nan, with a warning, where no window counted holds a beat of the class.
+    chance : float
+        Only if `return_chance` is True.
+
+    Raises
+    ------
+    ValueError
+        If a shape does not fit, a field is missing, or a beat lies outside its window.
+
+    References
+    ----------
+    .. [1] Jaccard, P. "The distribution of the flora in the alpine zone." New Phytologist 11(2), 1912.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skecgattn.metrics import map_iou
+    >>> beats = [np.array([(1, "N"), (5, "V")], dtype=[("sample", "i8"), ("symbol", "U4")])]
+    >>> map_iou([[0, 0, 1, 1, 1, 1, 0, 0]], beats, label="V")
+    0.5
+    """
+    values, positive, valid, share = _rows(*_checked(maps, beats, label, ignore, mask))
+    marked = (values >= threshold) & valid
+    n_marked, n_class = marked.sum(axis=1), positive.sum(axis=1)
+    both, expected = (marked & positive).sum(axis=1), share * n_marked
+    return _mean(
+        "map_iou",
+        both / (n_marked + n_class - both),
+        expected / (n_marked + n_class - expected),
+        return_chance,
+    )
+
+
+def _beat_scores(maps: NDArray, truth: MapTruth, reduce: str) -> NDArray:
+    """Return the maximum or mean of the map over each beat's span."""
+    if not len(truth.window):
+        return np.empty(0)
+    flat, width = maps[np.unique(truth.window)].ravel(), truth.stop - truth.start
+    # The spans tile the windows that have beats, and so their concatenation without gaps.
+    edges = np.cumsum(width) - width
+    scores = np.empty(len(width))
+    filled = width > 0
+    if reduce == "max":
+        scores[filled] = np.maximum.reduceat(flat, edges[filled])
+    else:
+        scores[filled] = np.add.reduceat(flat, edges[filled], dtype=float) / width[filled]
+    scores[~filled] = flat[np.minimum(edges[~filled], len(flat) - 1)]
+    return scores
+
+
+def _ranking(score: NDArray, positive: NDArray) -> tuple[NDArray, NDArray]:
+    """Return true and false positives at each distinct score, from the highest down."""
+    order = np.argsort(score)[::-1]
+    ranked = score[order]
+    ends = np.append(np.flatnonzero(ranked[1:] != ranked[:-1]), len(ranked) - 1)
+    tp = np.cumsum(positive[order])[ends]
+    return tp, ends + 1 - tp
+
+
+def _auroc(score: NDArray, positive: NDArray) -> float:
+    tp, fp = _ranking(score, positive)
+    return float(np.trapezoid(np.append(0, tp), np.append(0, fp)) / (float(tp[-1]) * float(fp[-1])))
+
+
+def _average_precision(score: NDArray, positive: NDArray) -> float:
+    tp, fp = _ranking(score, positive)
+    return float(np.sum(np.diff(tp, prepend=0) / tp[-1] * tp / (tp + fp)))
+
+
+def _expected_average_precision(positive: NDArray) -> float:
+    """Return the mean average precision over all orders; for few items above the prevalence."""
+    n, k = len(positive), int(positive.sum())
+    harmonic = digamma(n + 1) + np.euler_gamma
+    return float((k - 1) / (n - 1) + harmonic / n * (n - k) / (n - 1))
+
+
+def _ranked(
+    name: str,
+    curve: Callable[[NDArray, NDArray], float],
+    chance: Callable[[NDArray], float],
+    maps: NDArray,
+    truth: MapTruth,
+    level: str,
+    reduce: str,
+    average: str,
+    return_chance: bool,
+) -> Score:
+    """Score how a map ranks samples or beats, over all windows together or a window at a time."""
+    parts: list[tuple[NDArray, NDArray]] = []
+    if level == "sample":
+        rows = np.flatnonzero(truth.used)
+        if average == "pooled":
+            role = truth.role_map[rows]
+            parts.append((maps[rows][role != IGNORED], role[role != IGNORED] == POSITIVE))
+        else:
+            for row in rows:
+                role = truth.role_map[row]
+                parts.append((maps[row][role != IGNORED], role[role != IGNORED] == POSITIVE))
+    else:
+        kept = truth.used[truth.window] & (truth.role != IGNORED)
+        score, positive = _beat_scores(maps, truth, reduce)[kept], truth.role[kept] == POSITIVE
+        if average == "pooled":
+            parts.append((score, positive))
+        else:
+            cuts = np.flatnonzero(np.diff(truth.window[kept])) + 1
+            parts.extend(zip(np.split(score, cuts), np.split(positive, cuts)))
+    parts = [part for part in parts if part[1].any() and not part[1].all()]
+    values = np.array([curve(*part) for part in parts])
+    return _mean(name, values, np.array([chance(part[1]) for part in parts]), return_chance)
+
+
+@validate_params(_RANKING_CONSTRAINTS, prefer_skip_nested_validation=True)
+def map_auroc(
+    maps: ArrayLike,
+    beats: Sequence[NDArray],
+    *,
+    label: str | Sequence[str],
+    level: str = "sample",
+    reduce: str = "max",
+    average: str = "pooled",
+    ignore: Sequence[str] | None = None,
+    mask: ArrayLike | None = None,
+    return_chance: bool = False,
+) -> Score:
+    """Area under the ROC curve of the map as a score for samples or beats of the class.
+
+    The probability that a sample (or beat) of the class has a higher score than one of another class; ties
+    count half. Samples in spans of don't-care beats, and these beats, are left out.
+
+    Parameters
+    ----------
+    maps : array-like of shape (n_samples, n_timesteps)
+        One map a window.
+    beats : sequence of n_samples structured arrays
+        All annotated beats of each window, with the fields ``sample`` and ``symbol``.
+    label : str or tuple of str
+        The class scored: an AAMI class or a tuple of WFDB beat symbols.
+    ignore : tuple of str, default=None
+        WFDB symbols of the don't-care beats; None means those of EC57, as in :func:`pointing_game`.
+    mask : array-like of bool of shape (n_samples,), default=None
+        The windows to count; None means all. Pooled, windows without a beat of the class count too.
+    level : {"sample", "beat"}, default="sample"
+        What is ranked: samples by the map, positive in the spans of the class, or annotated beats by the map
+        over their span.
+    reduce : {"max", "mean"}, default="max"
+        How the map over a beat's span becomes the beat's score. Unused at the level of samples.
+    average : {"pooled", "window"}, default="pooled"
+        "pooled" ranks all windows together, and so asks whether maps compare between windows. "window" ranks
+        within each window that has both kinds, and averages.
+    return_chance : bool, default=False
+        Whether to return the chance level as well, 0.5.
+
+    Returns
+    -------
+    score : float
+        From 0 to 1; nan, with a warning, where not both kinds are present.
+    chance : float
+        Only if `return_chance` is True.
+
+    Raises
+    ------
+    ValueError
+        If a shape does not fit, a field is missing, or a beat lies outside its window.
+
+    References
+    ----------
+    .. [1] Hanley, J. A., McNeil, B. J. "The meaning and use of the area under a receiver operating
+       characteristic (ROC) curve." Radiology 143(1), 1982.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skecgattn.metrics import map_auroc
+    >>> beats = [np.array([(1, "N"), (5, "V")], dtype=[("sample", "i8"), ("symbol", "U4")])]
+    >>> maps = [[0, 0.5, 0, 0, 0, 0.9, 0, 0]]
+    >>> map_auroc(maps, beats, label="V")
+    0.4666...
+    >>> map_auroc(maps, beats, label="V", level="beat")
+    1.0
+    """
+    checked, truth = _checked(maps, beats, label, ignore, mask)
+    return _ranked("map_auroc", _auroc, lambda _: 0.5, checked, truth, level, reduce, average, return_chance)
+
+
+@validate_params(_RANKING_CONSTRAINTS, prefer_skip_nested_validation=True)
+def map_average_precision(
+    maps: ArrayLike,
+    beats: Sequence[NDArray],
+    *,
+    label: str | Sequence[str],
+    level: str = "sample",
+    reduce: str = "max",
+    average: str = "pooled",
+    ignore: Sequence[str] | None = None,
+    mask: ArrayLike | None = None,
+    return_chance: bool = False,
+) -> Score:
+    """Average precision of the map as a score for samples or beats of the class.
+
+    The sum over the distinct scores, from the highest down, of the gain in recall times the precision.
+    Samples in spans of don't-care beats, and these beats, are left out.
+
+    Parameters
+    ----------
+    maps : array-like of shape (n_samples, n_timesteps)
+        One map a window.
+    beats : sequence of n_samples structured arrays
+        All annotated beats of each window, with the fields ``sample`` and ``symbol``.
+    label : str or tuple of str
+        The class scored: an AAMI class or a tuple of WFDB beat symbols.
+    ignore : tuple of str, default=None
+        WFDB symbols of the don't-care beats; None means those of EC57, as in :func:`pointing_game`.
+    mask : array-like of bool of shape (n_samples,), default=None
+        The windows to count; None means all. Pooled, windows without a beat of the class count too.
+    level : {"sample", "beat"}, default="sample"
+        What is ranked, as in :func:`map_auroc`.
+    reduce : {"max", "mean"}, default="max"
+        How the map over a beat's span becomes the beat's score. Unused at the level of samples.
+    average : {"pooled", "window"}, default="pooled"
+        Whether all windows are ranked together or each by itself, as in :func:`map_auroc`.
+    return_chance : bool, default=False
+        Whether to return the chance level as well: the expected average precision of a random order, for
+        ``average="window"`` the mean over windows. For k of n items in the class it is (k - 1) / (n - 1) +
+        H(n) / n * (n - k) / (n - 1), with H(n) the harmonic number [2]_: the share of the class for many
+        items, more for few.
+
+    Returns
+    -------
+    score : float
+        From 0 to 1; nan, with a warning, where not both kinds are present.
+    chance : float
+        Only if `return_chance` is True.
+
+    Raises
+    ------
+    ValueError
+        If a shape does not fit, a field is missing, or a beat lies outside its window.
+
+    References
+    ----------
+    .. [1] Davis, J., Goadrich, M. "The relationship between precision-recall and ROC curves." ICML 2006.
+    .. [2] Bestgen, Y. "Exact expected average precision of the random baseline for system evaluation." The
+       Prague Bulletin of Mathematical Linguistics 103, 2015.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skecgattn.metrics import map_average_precision
+    >>> dtype = [("sample", "i8"), ("symbol", "U4")]
+    >>> beats = [np.array([(1, "N"), (3, "V"), (5, "N"), (7, "V")], dtype=dtype)]
+    >>> maps = [[0, 0.5, 0, 0.9, 0, 0.1, 0, 0.2]]
+    >>> map_average_precision(maps, beats, label="V", level="beat", return_chance=True)
+    (0.8333..., 0.680...)
+    """
+    checked, truth = _checked(maps, beats, label, ignore, mask)
+    return _ranked(
+        "map_average_precision",
+        _average_precision,
+        _expected_average_precision,
+        checked,
+        truth,
+        level,
+        reduce,
+        average,
+        return_chance,
+    )

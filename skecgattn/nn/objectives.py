@@ -1,0 +1,245 @@
+"""Objectives: what the joint network is trained for."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ._parameters import Parameterised
+from .network import JointNetwork, union
+
+
+@dataclass
+class Task:
+    """What the labels of a task mean, as far as an objective has to know.
+
+    Parameters
+    ----------
+    multilabel : bool
+        Whether each output is a yes or no of its own (sigmoid) or all share one softmax.
+    normal : int or None
+        Index of the output that stands for "no abnormality" in a softmax task, where there is one.
+    marked : tuple of int
+        The output that each map belongs to.
+    class_weight : Tensor or None
+        Softmax: weight (n_outputs,) of each class. Multilabel: weights (n_outputs, 2) of no and yes.
+    """
+
+    multilabel: bool
+    normal: int | None
+    marked: tuple[int, ...]
+    class_weight: Tensor | None = None
+
+    def loss(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Return the weighted cross-entropy (B,) of logits and target distributions (B, n_outputs)."""
+        if self.multilabel:
+            losses = functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
+            if self.class_weight is not None:
+                no, yes = self.class_weight.to(logits).unbind(dim=1)
+                losses = losses * torch.where(target > 0.5, yes, no)
+            return losses.sum(dim=1)
+        loss = -(target * functional.log_softmax(logits, dim=1)).sum(dim=1)
+        if self.class_weight is not None:
+            loss = loss * (target @ self.class_weight.to(logits))
+        return loss
+
+    def nothing(self, target: Tensor) -> Tensor:
+        """Return the target of an ECG in which nothing is left to see.
+
+        No label; the normal class; the uniform distribution where no class is normal.
+        """
+        if self.multilabel:
+            return torch.zeros_like(target)
+        if self.normal is None:
+            return torch.full_like(target, 1 / target.shape[1])
+        empty = torch.zeros_like(target)
+        empty[:, self.normal] = 1
+        return empty
+
+    def only(self, target: Tensor, outputs: Tensor) -> Tensor:
+        """Return the target of ECGs in which only the evidence for one output each is left.
+
+        Parameters
+        ----------
+        target : Tensor of shape (B, n_outputs)
+        outputs : Tensor of shape (B,), integer
+        """
+        chosen = functional.one_hot(outputs, target.shape[1]).to(target)
+        if self.multilabel:
+            return target * chosen
+        present = (target * chosen).sum(dim=1, keepdim=True)
+        return present * chosen + (1 - present) * self.nothing(target)
+
+
+class Objective(Parameterised, ABC):
+    """Base of the objectives: a loss for each ECG of a batch.
+
+    An objective is a parameter of ``AttentionECGClassifier`` and may be searched over:
+    ``objective__area`` in the grid of a ``GridSearchCV`` sets ``area`` of its objective.
+    """
+
+    @abstractmethod
+    def __call__(self, network: JointNetwork, x: Tensor, target: Tensor, task: Task) -> Tensor:
+        """Return the loss (B,) of ECGs (B, C, T) with target distributions (B, n_outputs)."""
+
+
+class CrossEntropy(Objective):
+    """Cross-entropy of the classifier's output, and nothing about the map: as published.
+
+    Examples
+    --------
+    >>> from skecgattn.nn import CrossEntropy
+    >>> CrossEntropy()
+    CrossEntropy()
+    """
+
+    def __call__(self, network: JointNetwork, x: Tensor, target: Tensor, task: Task) -> Tensor:
+        return task.loss(network(x).logits, target)
+
+
+class Evidence(Objective):
+    """The map must hold all of the evidence, and hardly anything else.
+
+    On top of the cross-entropy on the modulated ECG, the classifier reads
+
+    * the complement ``ECG * (1 - map)``, in which nothing must be left to see (no label, the normal
+      class, or the uniform distribution): this makes the map cover *every* abnormal beat;
+    * the whole ECG, and ECGs without the abnormality under random windows, so that it judges
+      evidence instead of reading the shape of the map.
+
+    The mean of the map is penalised, which makes it cover nothing else. Where there is a map for
+    each of several classes, the map that multiplies is drawn for each ECG among the union and
+    the single maps, and evidence for the map's class alone must be in it.
+
+    Parameters
+    ----------
+    area : float, default=1.0
+        Weight of the mean of the map.
+    complement : float, default=1.0
+        Weight of the cross-entropy on the complement.
+    whole : float, default=0.5
+        Weight of the cross-entropy on the whole ECG.
+    random : float, default=0.5
+        Weight of the cross-entropy on normal ECGs under random windows.
+
+    Examples
+    --------
+    >>> from skecgattn.nn import Evidence
+    >>> Evidence(area=0.5)
+    Evidence(area=0.5, complement=1.0, whole=0.5, random=0.5)
+    """
+
+    def __init__(
+        self, area: float = 1.0, complement: float = 1.0, whole: float = 0.5, random: float = 0.5
+    ) -> None:
+        self.area = area
+        self.complement = complement
+        self.whole = whole
+        self.random = random
+
+    def __call__(self, network: JointNetwork, x: Tensor, target: Tensor, task: Task) -> Tensor:
+        maps = network.maps(x)
+        if maps is None:
+            return task.loss(network.classifier(x), target)
+        chosen, kept, left = _choose_maps(maps, target, task)
+        views = [x * chosen, x * (1 - chosen)]
+        targets = [kept, left]
+        weights = [torch.ones_like(x[:, 0, 0]), torch.full_like(x[:, 0, 0], self.complement)]
+        if self.whole > 0:
+            views.append(x)
+            targets.append(target)
+            weights.append(torch.full_like(x[:, 0, 0], self.whole))
+        if self.random > 0:
+            empty = task.nothing(target)
+            views.append(x * _random_windows(x))
+            targets.append(empty)
+            # what a random window hides of an abnormal ECG is not known
+            weights.append(self.random * (target == empty).all(dim=1).to(x))
+        losses = task.loss(network.classifier(torch.cat(views)), torch.cat(targets))
+        loss = (losses * torch.cat(weights)).reshape(len(views), -1).sum(dim=0)
+        return loss + self.area * maps.mean(dim=2).sum(dim=1)
+
+
+class MultipleInstance(Objective):
+    """The highest values of the map must tell the class: a multiple-instance net, for comparison.
+
+    Each class's probability is the mean of the `top` share of highest values of its map; the
+    classifier is trained beside it by cross-entropy on the modulated ECG.
+
+    Parameters
+    ----------
+    top : float, default=0.05
+        Share of the map's samples, the highest, that are averaged.
+
+    References
+    ----------
+    Ilse, Tomczak, Welling, "Attention-based deep multiple instance learning", ICML 2018, section 2,
+    describe the family.
+
+    Examples
+    --------
+    >>> from skecgattn.nn import MultipleInstance
+    >>> MultipleInstance(top=0.1)
+    MultipleInstance(top=0.1)
+    """
+
+    def __init__(self, top: float = 0.05) -> None:
+        self.top = top
+
+    def __call__(self, network: JointNetwork, x: Tensor, target: Tensor, task: Task) -> Tensor:
+        maps = network.maps(x)
+        if maps is None:
+            raise ValueError("objective=MultipleInstance() needs a segmenter, got segmenter=None")
+        loss = task.loss(network.classifier(x * union(maps)), target)
+        n_top = max(1, round(self.top * maps.shape[2]))
+        instance = maps.topk(n_top, dim=2).values.mean(dim=2).clamp(1e-6, 1 - 1e-6)
+        present = target[:, list(task.marked)]
+        # the logarithms are written out: binary_cross_entropy refuses autocast
+        terms = present * instance.log() + (1 - present) * (1 - instance).log()
+        return loss - terms.sum(dim=1)
+
+
+def _choose_maps(maps: Tensor, target: Tensor, task: Task) -> tuple[Tensor, Tensor, Tensor]:
+    """Draw a map for each ECG; return it and the targets of what it keeps and what it leaves."""
+    n_batch, n_maps = maps.shape[:2]
+    whole = union(maps)
+    empty = task.nothing(target)
+    if n_maps == 1:
+        return whole, target, empty
+    draw = torch.randint(n_maps + 1, (n_batch,), device=maps.device)
+    single = draw < n_maps
+    index = draw.clamp(max=n_maps - 1)
+    outputs = torch.tensor(task.marked, device=maps.device)[index]
+    chosen = torch.where(
+        single[:, None, None], maps[torch.arange(n_batch, device=maps.device), index].unsqueeze(1), whole
+    )
+    only = task.only(target, outputs)
+    if task.multilabel:
+        rest = target - only
+    else:
+        rest = torch.where((only == target).all(dim=1, keepdim=True), empty, target)
+    return (
+        chosen,
+        torch.where(single[:, None], only, target),
+        torch.where(single[:, None], rest, empty),
+    )
+
+
+def _random_windows(x: Tensor) -> Tensor:
+    """Return smooth random masks (B, 1, T): half of the time shown, in stretches of random length."""
+    n_batch, _, length = x.shape
+    n_knots = int(torch.randint(4, 33, ()))
+    knots = torch.rand(n_batch, 1, min(n_knots, length), device=x.device, dtype=x.dtype)
+    return (functional.interpolate(knots, size=length, mode="linear") > 0.5).to(x)
+
+
+OBJECTIVES: dict[str, type[Objective]] = {
+    "evidence": Evidence,
+    "cross_entropy": CrossEntropy,
+    "multiple_instance": MultipleInstance,
+}
+"""Objectives by the name that ``AttentionECGClassifier(objective=...)`` takes."""

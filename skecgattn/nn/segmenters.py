@@ -1,0 +1,190 @@
+"""Segmenters: networks that turn an ECG into the logits of attention maps."""
+
+from __future__ import annotations
+
+import itertools
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ._layers import Convolution, ConvolutionBlock, pad_to_multiple, to_plane
+
+
+class UNetSegmenter(nn.Module):
+    """U-Net along time with one output channel a map.
+
+    ::
+
+        ECG (B, C, T) -> stem, stride 2 -> [halve, 2 convolutions] x n_levels
+                                            |  skip connections  |
+        logits (B, K, T) <- upsample x2 <- [double, 1 convolution] x n_levels
+
+    The first halving happens in the stem: beats are tens of samples wide, so the maps are computed
+    at half the rate, at a third of the cost, and interpolated.
+
+    Parameters
+    ----------
+    n_channels : int
+        Channels of the input: leads, and rhythm channels where there are any.
+    n_maps : int
+        Maps to compute, K.
+    width : int, default=16
+        Channels after the stem. Each level has half as many again, up to four times `width`.
+    n_levels : int, default=4
+        Number of halvings below the stem.
+    kernel_size : int, default=5
+        Odd kernel size of all convolutions but the first, which is 4 samples wider.
+
+    Notes
+    -----
+    Any input length is accepted: the ECG is padded to a multiple of ``2 ** (n_levels + 1)`` by its
+    last sample, and the logits are cropped.
+
+    References
+    ----------
+    Ronneberger, Fischer, Brox, "U-Net: convolutional networks for biomedical image segmentation",
+    MICCAI 2015.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skecgattn.nn import UNetSegmenter
+    >>> UNetSegmenter(2, 1)(torch.zeros(3, 2, 1001)).shape
+    torch.Size([3, 1, 1001])
+    """
+
+    minimum_length = 2
+
+    def __init__(
+        self, n_channels: int, n_maps: int, *, width: int = 16, n_levels: int = 4, kernel_size: int = 5
+    ) -> None:
+        super().__init__()
+        widths = [min(width + width * level // 2, 4 * width) for level in range(n_levels + 1)]
+        self.stride = 2 ** (n_levels + 1)
+        self.stem = nn.Sequential(
+            ConvolutionBlock(n_channels, widths[0], kernel_size + 4, stride=2),
+            ConvolutionBlock(widths[0], widths[0], kernel_size),
+        )
+        self.down = nn.ModuleList(
+            nn.Sequential(
+                ConvolutionBlock(n_in, n_out, kernel_size, stride=2),
+                ConvolutionBlock(n_out, n_out, kernel_size),
+            )
+            for n_in, n_out in itertools.pairwise(widths)
+        )
+        self.up = nn.ModuleList(
+            ConvolutionBlock(n_deep + n_skip, n_skip, kernel_size)
+            for n_deep, n_skip in zip(widths[:0:-1], widths[-2::-1])
+        )
+        self.head = Convolution(widths[0], n_maps, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits (batch, n_maps, time) of an ECG (batch, n_channels, time)."""
+        length = x.shape[-1]
+        h = self.stem(to_plane(pad_to_multiple(x, self.stride)))
+        skips = [h]
+        for block in self.down:
+            h = block(h)
+            skips.append(h)
+        skips.pop()
+        for block in self.up:
+            h = block(torch.cat([functional.interpolate(h, scale_factor=(1, 2)), skips.pop()], dim=1))
+        logits = self.head(h).squeeze(2)
+        logits = functional.interpolate(logits, scale_factor=2, mode="linear", align_corners=False)
+        return logits[..., :length]
+
+
+class HuSegmenter(nn.Module):
+    """Segmenter as published by Hu et al. (2021): a U-Net, then L2 pooling over 151 samples.
+
+    ::
+
+        ECG (B, C, T) -> 32 -> 64 -> 128 -> 256 channels, halved by max pooling between
+                         (2 x [convolution 5, instance norm, leaky ReLU] a level)
+        map (B, 1, T) <- L2 pooling 151 <- 1x1 convolution <- 32 <- 64 <- 128
+                         (transposed convolution 2, stride 2, up; 2 x [convolution 5, leaky ReLU])
+
+    The output is not a logit but the map itself: non-negative, smooth, unbounded, one for all leads.
+
+    Parameters
+    ----------
+    n_channels : int
+        Leads.
+    n_maps : int
+        Must be 1: the published segmenter has one map.
+    widths : tuple of int, default=(32, 64, 128, 256)
+        Channels a level.
+    pool_size : int, default=151
+        Odd number of samples of the L2 pooling.
+
+    References
+    ----------
+    Hu, Wen, Wang, Liang, Zhuang, Shi, "Attention based joint learning for supervised
+    electrocardiogram arrhythmia differentiation with unsupervised abnormal beat segmentation",
+    ICLR 2021 submission, OpenReview HK_B2K0026.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skecgattn.nn import HuSegmenter
+    >>> HuSegmenter(2, 1)(torch.zeros(1, 2, 500)).shape
+    torch.Size([1, 1, 500])
+    """
+
+    minimum_length = 2
+    is_map = True
+
+    def __init__(
+        self,
+        n_channels: int,
+        n_maps: int = 1,
+        *,
+        widths: tuple[int, ...] = (32, 64, 128, 256),
+        pool_size: int = 151,
+    ) -> None:
+        super().__init__()
+        if n_maps != 1:
+            raise ValueError(f"the published segmenter has one map, got n_maps={n_maps}")
+        self.stride = 2 ** (len(widths) - 1)
+        self.pool_size = pool_size
+        self.down = nn.ModuleList(
+            nn.Sequential(*self._normed(n_in, n_out), *self._normed(n_out, n_out))
+            for n_in, n_out in zip((n_channels, *widths[:-1]), widths)
+        )
+        self.rise = nn.ModuleList(
+            nn.ConvTranspose2d(n_deep, n_skip, (1, 2), stride=(1, 2))
+            for n_deep, n_skip in zip(widths[:0:-1], widths[-2::-1])
+        )
+        self.up = nn.ModuleList(
+            nn.Sequential(
+                Convolution(2 * n, n, 5), nn.LeakyReLU(0.01), Convolution(n, n, 5), nn.LeakyReLU(0.01)
+            )
+            for n in widths[-2::-1]
+        )
+        self.head = Convolution(widths[0], 1, 1)
+
+    @staticmethod
+    def _normed(n_in: int, n_out: int) -> list[nn.Module]:
+        return [Convolution(n_in, n_out, 5), nn.GroupNorm(n_out, n_out, affine=False), nn.LeakyReLU(0.01)]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the map (batch, 1, time) of an ECG (batch, n_channels, time)."""
+        length = x.shape[-1]
+        h = to_plane(pad_to_multiple(x, self.stride))
+        skips = []
+        for level, block in enumerate(self.down):
+            if level:
+                skips.append(h)
+                h = functional.max_pool2d(h, (1, 2))
+            h = block(h)
+        for rise, block in zip(self.rise, self.up):
+            h = block(torch.cat([skips.pop(), rise(h)], dim=1))
+        squares = self.head(h).squeeze(2)[..., :length].square()
+        sums = functional.avg_pool1d(squares, self.pool_size, 1, self.pool_size // 2) * self.pool_size
+        # the gradient of a square root is infinite at zero
+        return torch.sqrt(sums + torch.finfo(sums.dtype).tiny)
+
+
+SEGMENTERS: dict[str, type[nn.Module]] = {"unet": UNetSegmenter, "hu2021": HuSegmenter}
+"""Segmenters by the name that ``AttentionECGClassifier(segmenter=...)`` takes."""
