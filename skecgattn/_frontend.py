@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .beats import contrast_channels, detect_heartbeats, rhythm_channels
+from .beats import contrast_channels, detect_heartbeats, rhythm_channels, stack_heartbeats
 from .preprocessing import bandpass, resample, robust_scale
+
+
+class Channels(NamedTuple):
+    """What the networks read of ECGs."""
+
+    values: NDArray
+    """Channels (n_samples, n_channels, n_steps)."""
+    heartbeats: NDArray[np.int64] | None
+    """R peaks (n_samples, n) in the channels' time, then -1; None where the sampling rate is unknown."""
+
+    def rows(self, index: NDArray | slice) -> Channels:
+        """Return the channels of some ECGs."""
+        return Channels(self.values[index], None if self.heartbeats is None else self.heartbeats[index])
 
 
 @dataclass(frozen=True)
@@ -49,10 +63,8 @@ class FrontEnd:
             return n_leads
         return n_leads * (1 + self.contrast) + 2 * self.rhythm
 
-    def transform(
-        self, X: NDArray, dtype: type = np.float32
-    ) -> tuple[NDArray, list[NDArray[np.int64]] | None]:
-        """Return the channels (n_samples, n_channels, n_steps) and the heartbeats in their time."""
+    def transform(self, X: NDArray, dtype: type = np.float32) -> Channels:
+        """Return the channels of ECGs (n_samples, n_leads, n_timesteps)."""
         rate = self.rate
         if self.sampling_rate is not None and rate is not None:
             X = resample(X, self.sampling_rate, rate)
@@ -64,24 +76,15 @@ class FrontEnd:
         if self.scale:
             X = robust_scale(X)
         X = X.astype(dtype, copy=False)
-        if rate is None or not (self.rhythm or self.contrast):
-            return X, None
+        if rate is None:
+            return Channels(X, None)
         heartbeats = detect_heartbeats(X, rate)
         channels = [X]
         if self.contrast:
             channels.append(contrast_channels(X, heartbeats, rate).astype(dtype, copy=False))
         if self.rhythm:
             channels.append(rhythm_channels(heartbeats, X.shape[2]).astype(dtype, copy=False))
-        return np.concatenate(channels, axis=1), heartbeats
-
-    def heartbeats(self, X: NDArray) -> list[NDArray[np.int64]]:
-        """Return the heartbeats of ECGs in the ECGs' own time."""
-        if self.sampling_rate is None or self.rate is None:
-            raise ValueError("heartbeats need sampling_rate, got sampling_rate=None")
-        found = self.transform(X)[1]
-        if found is None:
-            return detect_heartbeats(X, self.sampling_rate)
-        return [self.to_ecg_time(beats, X.shape[2]) for beats in found]
+        return Channels(np.concatenate(channels, axis=1), stack_heartbeats(heartbeats))
 
     def to_ecg_time(self, beats: NDArray[np.int64], n_timesteps: int) -> NDArray[np.int64]:
         """Return sample indices of the channels as sample indices of the ECG."""

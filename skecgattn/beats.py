@@ -22,6 +22,9 @@ SEARCH_WINDOW = 0.1
 TEMPLATE_BEFORE, TEMPLATE_AFTER = 0.3, 0.5
 """Seconds around the R peak that the median beat spans."""
 
+MIN_TEMPLATE = 0.3
+"""Smallest range of the median beat to divide by, in units of the scaled ECG."""
+
 
 def detect_heartbeats(X: ArrayLike, sampling_rate: float) -> list[NDArray[np.int64]]:
     """Detect the heartbeats of ECGs by a vote among their leads.
@@ -106,6 +109,14 @@ def spans(heartbeats: NDArray[np.int64], n_timesteps: int) -> NDArray[np.int64]:
     return np.stack([edges[:-1], edges[1:]], axis=1)[: len(heartbeats)]
 
 
+def stack_heartbeats(heartbeats: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """Return R peaks as one array (n_samples, n), filled up with -1; n is at least 1."""
+    stacked = np.full((len(heartbeats), max([1, *map(len, heartbeats)])), -1, dtype=np.int64)
+    for row, beats in zip(stacked, heartbeats):
+        row[: len(beats)] = beats
+    return stacked
+
+
 def rhythm_channels(
     heartbeats: Sequence[NDArray[np.int64]], n_timesteps: int, *, limit: float = 1.5
 ) -> NDArray[np.float32]:
@@ -153,8 +164,8 @@ def contrast_channels(
 ) -> NDArray[np.float32]:
     """Return what distinguishes every beat from the ECG's own median beat.
 
-    The median of all beats, aligned on the R peak, is subtracted at every beat; outside of
-    the beats the channels are 0. A beat that looks like most others nearly vanishes, whoever the patient is.
+    The median of all beats, aligned on the R peak, is subtracted at every beat, and the difference is
+    divided by the median beat's range; outside of the beats the channels are 0. A beat that looks like most others nearly vanishes, whoever the patient is.
 
     Parameters
     ----------
@@ -185,7 +196,8 @@ def contrast_channels(
         lengths = np.diff(spans(beats, n_timesteps), axis=1)[:, 0]
         offset = time - np.repeat(beats, lengths) + before
         inside = (offset >= 0) & (offset < before + after)
-        channel[:, inside] = ecg[:, inside] - template[:, offset[inside]]
+        size = np.maximum(np.ptp(template, axis=1, keepdims=True), MIN_TEMPLATE)
+        channel[:, inside] = (ecg[:, inside] - template[:, offset[inside]]) / size
     return channels
 
 

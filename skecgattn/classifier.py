@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import ShuffleSplit, StratifiedGroupKFold, StratifiedShuffleSplit
@@ -20,9 +21,10 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
-from ._frontend import FrontEnd
+from ._frontend import Channels, FrontEnd
 from ._validation import check_ecg
-from .beats import detect_heartbeats, score_beats, select_beats
+from .beats import score_beats, select_beats
+from .exceptions import TrainingDivergedError
 from .nn import CLASSIFIERS, OBJECTIVES, SEGMENTERS, Augmentation, JointNetwork, Objective, Task
 from .training import (
     PRECISIONS,
@@ -33,6 +35,7 @@ from .training import (
     choose_precision,
     compute,
     seeded,
+    threads,
     train,
 )
 
@@ -50,6 +53,9 @@ NORMAL_LABELS = (
     "false",
 )
 """Labels, in lower case, that ``normal_class="auto"`` takes for the absence of an abnormality."""
+
+BEAT_BEFORE, BEAT_AFTER = 0.3, 0.45
+"""Seconds around the R peak that the "beat" segmenter reads."""
 
 CHUNK = 512
 """ECGs that prediction holds in memory at a time."""
@@ -69,8 +75,9 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         Sampling rate of the ECGs in Hz. With None the networks read the samples as they are: no resampling,
         no filter, no heartbeats, and `locate` is not available.
 
-    segmenter : {"unet", "hu2021"}, callable or None, default="unet"
-        Network that makes the maps. A callable gets ``n_channels`` and ``n_maps`` as keyword arguments and
+    segmenter : {"auto", "beat", "unet", "hu2021"}, callable or None, default="auto"
+        Network that makes the maps. "beat" judges every detected heartbeat by itself, "unet" every sample;
+        "auto" is "beat" where `sampling_rate` is given and "unet" where heartbeats cannot be known. A callable gets ``n_channels`` and ``n_maps`` as keyword arguments and
         returns a torch module from (batch, n_channels, time) to logits (batch, n_maps, time). None is the
         classifier alone, for comparison.
 
@@ -149,11 +156,18 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         Further skorch callbacks, as instances or ``(name, instance)``.
 
     device : str, default="auto"
-        "auto" (CUDA where available, else the CPU) or a device that torch knows.
+        "auto" (CUDA where available, else the CPU) or a device that torch knows. A fitted estimator that is
+        loaded where its device is missing predicts on the CPU, with a warning.
 
     precision : {"auto", "float32", "bfloat16", "float64"}, default="auto"
         Floating-point type. "bfloat16" keeps weights in float32 and multiplies in bfloat16; "auto" does that
         on CUDA devices that can, and is "float32" elsewhere.
+
+    n_threads : int or None, default=None
+        Threads that torch computes with on the CPU; None leaves the number that is set, which is that of the
+        cores and less in joblib's workers. Sums are rounded otherwise with another number, and training makes
+        that a difference of up to some per cent in a probability: give a number where results must be
+        equal to the last digit across processes or machines.
 
     random_state : int, RandomState instance or None, default=None
         Decides initial weights, validation split, batches, augmentation and dropout.
@@ -208,12 +222,14 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
     (40, 1800)
     """
 
+    history_: list[dict[str, float]]
+
     __metadata_request__fit = {"groups": True}  # noqa: RUF012 (the name scikit-learn looks for)
     __metadata_request__partial_fit = {"classes": True}  # noqa: RUF012
 
     _parameter_constraints: dict = {  # noqa: RUF012
         "sampling_rate": [Interval(Real, 0, None, closed="neither"), None],
-        "segmenter": [StrOptions(set(SEGMENTERS)), callable, None],
+        "segmenter": [StrOptions({"auto", *SEGMENTERS}), callable, None],
         "classifier": [StrOptions(set(CLASSIFIERS)), callable],
         "objective": [StrOptions(set(OBJECTIVES)), Objective],
         "width": [Interval(Integral, 1, None, closed="left")],
@@ -238,6 +254,7 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         "callbacks": [list, None],
         "device": [str, torch.device],
         "precision": [StrOptions(set(PRECISIONS))],
+        "n_threads": [Interval(Integral, 1, None, closed="left"), None],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
@@ -246,7 +263,7 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         self,
         sampling_rate: float | None = None,
         *,
-        segmenter: str | Callable[..., torch.nn.Module] | None = "unet",
+        segmenter: str | Callable[..., torch.nn.Module] | None = "auto",
         classifier: str | Callable[..., torch.nn.Module] = "convolutional",
         objective: str | Objective = "evidence",
         width: int = 16,
@@ -271,6 +288,7 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         callbacks: list | None = None,
         device: str = "auto",
         precision: str = "auto",
+        n_threads: int | None = None,
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
     ) -> None:
@@ -300,6 +318,7 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         self.callbacks = callbacks
         self.device = device
         self.precision = precision
+        self.n_threads = n_threads
         self.random_state = random_state
         self.verbose = verbose
 
@@ -387,7 +406,7 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         """
         keep = self.warm_start and hasattr(self, "network_")
         names = np.asarray(y.columns) if isinstance(y, pd.DataFrame) and y.shape[1] > 1 else None
-        ecgs, labels = check_ecg(self, X, reset=True, y=y, min_timesteps=self._minimum_length())
+        ecgs, labels = check_ecg(self, X, reset=True, y=_dense(y), min_timesteps=self._minimum_length())
         previous = self.classes_ if keep else None
         self._set_classes(labels, names)
         if previous is not None and not np.array_equal(previous, self.classes_):
@@ -402,15 +421,20 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         seed = check_random_state(self.random_state).randint(2**31 - 1)
         training, validation = self._split(labels, weight, patients, seed)
         front_end = self._front_end()
-        channels, heartbeats = front_end.transform(ecgs, self._numpy_dtype())
+        channels = front_end.transform(ecgs, self._numpy_dtype())
         samples = Samples(channels, self._encode(labels), weight)
         plan = self._plan(labels, weight, seed)
+        if keep and channels.values.shape[1] != self._n_channels:
+            raise ValueError(
+                f"warm_start=True needs the leads and the channels of the last fit, got {channels.values.shape[1]} "
+                f"channels of {ecgs.shape[1]} leads, expected {self._n_channels} channels."
+            )
         if not keep:
             with seeded(seed, plan.device):
-                self.network_ = self._build(channels.shape[1])
+                self.network_ = self._build(channels)
         self._train(plan, samples, training, validation)
         held_out = training if validation is None else validation
-        self._learn_thresholds(samples, heartbeats, held_out)
+        self._learn_thresholds(samples, held_out)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -432,7 +456,8 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
             Labels.
 
         classes : array-like of shape (n_classes,), default=None
-            All classes that will occur, in the first call. Left out there, those of `y` are all.
+            All classes that will occur (for multilabel `y` names of its columns), in the first call. Left out
+            there, those of `y` are all.
 
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the ECGs.
@@ -442,21 +467,27 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         self : AttentionECGClassifier
         """
         first = not hasattr(self, "network_")
-        ecgs, labels = check_ecg(self, X, reset=first, y=y, min_timesteps=self._minimum_length())
+        ecgs, labels = check_ecg(self, X, reset=first, y=_dense(y), min_timesteps=self._minimum_length())
         if first:
             self._set_classes(labels, None, classes)
+        elif classes is not None and not np.array_equal(np.unique(classes), np.unique(self.classes_)):
+            raise ValueError(
+                f"classes={classes!r} differ from those of the first call, {self.classes_.tolist()}."
+            )
         weight = _check_sample_weight(sample_weight, ecgs, dtype=np.float64, ensure_non_negative=True)
+        if not weight.any():
+            raise ValueError("sample_weight must not be zero for all ECGs.")
         seed = check_random_state(self.random_state).randint(2**31 - 1)
-        channels, heartbeats = self._front_end().transform(ecgs, self._numpy_dtype())
+        channels = self._front_end().transform(ecgs, self._numpy_dtype())
         samples = Samples(channels, self._encode(labels), weight)
         plan = self._plan(labels, weight, seed + getattr(self, "n_iter_", 0), epochs=1, schedule="constant")
         if first:
             with seeded(seed, plan.device):
-                self.network_ = self._build(channels.shape[1])
+                self.network_ = self._build(channels)
         history = [] if first else self.history_
         rows = np.flatnonzero(weight)
         self._train(plan, samples, rows, None, None if first else self._optimizer_state)
-        self._learn_thresholds(samples, heartbeats, rows)
+        self._learn_thresholds(samples, rows)
         n_before = len(history)
         self.history_ = [*history, *({**row, "epoch": row["epoch"] + n_before} for row in self.history_)]
         self.n_iter_ = self.best_epoch_ = len(self.history_)
@@ -475,10 +506,28 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         y : ndarray of shape (n_samples,) or (n_samples, n_labels)
             The most probable class; for multilabel tasks 1 where the probability exceeds one half.
         """
-        probability = self.predict_proba(X)
+        logits = self._logits(X)
         if self._multilabel:
-            return (probability > 0.5).astype(int)
-        return self.classes_[probability.argmax(axis=1)]
+            return (logits > 0).astype(int)
+        return self.classes_[logits.argmax(axis=1)]
+
+    def decision_function(self, X: ArrayLike) -> NDArray:
+        """Return the logits, which still differ where probabilities are rounded to 0 or 1.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_leads, n_timesteps) or (n_samples, n_timesteps)
+            ECGs in millivolts. 3-D input may have any length.
+
+        Returns
+        -------
+        decision : ndarray of shape (n_samples,) or (n_samples, n_classes)
+            For two classes the log-odds of the second; otherwise one logit a class or label.
+        """
+        logits = self._logits(X)
+        if not self._multilabel and self._n_outputs == 2:
+            return logits[:, 1] - logits[:, 0]
+        return logits
 
     def predict_proba(self, X: ArrayLike) -> NDArray:
         """Predict probabilities.
@@ -493,12 +542,7 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         probability : ndarray of shape (n_samples, n_classes)
             Of each class, in the order of `classes_`; for multilabel tasks of each label.
         """
-        X = self._check_fitted_input(X)
-        parts = [
-            self._outputs(self._front_end().transform(chunk, self._numpy_dtype())[0])[0]
-            for chunk in _chunks(X)
-        ]
-        return np.concatenate(parts)
+        return self._probability(self._logits(X))
 
     def segment(self, X: ArrayLike, target: Any = None) -> NDArray:
         """Compute attention maps: where the abnormality is.
@@ -529,7 +573,11 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         front_end = self._front_end()
         parts = []
         for chunk in _chunks(X):
-            maps = self._outputs(front_end.transform(chunk, self._numpy_dtype())[0])[1]
+            maps = self._outputs(front_end.transform(chunk, self._numpy_dtype()))[1]
+            if index is not None and maps.shape[1] < len(self.map_labels_):
+                raise ValueError(
+                    f"target={target!r}: the segmenter makes one map for all of {self.map_labels_}; use None."
+                )
             maps = 1 - np.prod(1 - maps, axis=1, keepdims=True) if index is None else maps[:, [index]]
             parts.append(front_end.to_ecg_length(maps, X.shape[2])[:, 0])
         return np.concatenate(parts)
@@ -630,24 +678,55 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
             return self.augmentation
         return Augmentation() if self.augmentation else None
 
-    def _build(self, n_channels: int) -> JointNetwork:
-        """Return the network, untrained."""
+    def _build(self, channels: Channels) -> JointNetwork:
+        """Return the network for such channels, untrained; what a callable has made is tried out first."""
+        n_channels = self._n_channels = channels.values.shape[1]
+        network = self._join(n_channels)
+        if not (callable(self.segmenter) or callable(self.classifier)):
+            return network
+        few = torch.from_numpy(channels.values[:2]).to(torch.float32)
+        network.eval()
+        with torch.no_grad():
+            if callable(self.segmenter) and not getattr(network.segmenter, "reads_beats", False):
+                allowed: set[tuple[int, ...]] = {
+                    (len(few), n_maps, few.shape[2]) for n_maps in (1, len(self._marked))
+                }
+                _check_output("segmenter", network.segmenter(few), allowed)
+            _check_output("classifier", network.classifier(few), {(len(few), self._n_outputs)})
+        return network
+
+    def _join(self, n_channels: int) -> JointNetwork:
+        front_end = self._front_end()
         classifier: Any = self.classifier
         if isinstance(classifier, str):
             options = {"width": self.width, "dropout": self.dropout} if classifier == "convolutional" else {}
             classifier = CLASSIFIERS[classifier](n_channels=n_channels, n_outputs=self._n_outputs, **options)
         else:
             classifier = classifier(n_channels=n_channels, n_outputs=self._n_outputs)
+        _check_module("classifier", classifier)
         segmenter: Any = self.segmenter
         if segmenter is None:
             return JointNetwork(None, classifier)
         n_maps = len(self._marked)
         if segmenter == "hu2021":
             segmenter = SEGMENTERS[segmenter](n_channels=n_channels, n_maps=1)
+        elif segmenter == "unet" or (segmenter == "auto" and front_end.rate is None):
+            segmenter = SEGMENTERS["unet"](n_channels=n_channels, n_maps=n_maps, width=self.width)
         elif isinstance(segmenter, str):
-            segmenter = SEGMENTERS[segmenter](n_channels=n_channels, n_maps=n_maps, width=self.width)
+            if front_end.rate is None:
+                raise ValueError("segmenter='beat' needs sampling_rate to find heartbeats, got None.")
+            segmenter = SEGMENTERS["beat"](
+                n_channels=n_channels,
+                n_maps=n_maps,
+                first_channel=self.n_leads_in_ if front_end.contrast else 0,
+                n_rhythm=2 * front_end.rhythm,
+                before=round(BEAT_BEFORE * front_end.rate),
+                after=round(BEAT_AFTER * front_end.rate),
+                width=3 * self.width // 2,
+            )
         else:
             segmenter = segmenter(n_channels=n_channels, n_maps=n_maps)
+        _check_module("segmenter", segmenter)
         return JointNetwork(segmenter, classifier)
 
     def _plan(self, y: NDArray, weight: NDArray, seed: int, **changes: Any) -> Plan:
@@ -685,15 +764,20 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         kind = type_of_target(y, input_name="y")
         if kind == "multiclass-multioutput":
             raise ValueError(
-                "y must be a vector of class labels or an indicator matrix of 0 and 1, got several columns of "
-                "class labels. Wrap the estimator in sklearn.multioutput.MultiOutputClassifier."
+                "y must be a vector of class labels or an indicator matrix of 0 and 1, got several columns "
+                "of class labels. Wrap the estimator in sklearn.multioutput.MultiOutputClassifier."
             )
         self._multilabel = kind == "multilabel-indicator"
         if self._multilabel:
             constant = [k for k, column in enumerate(np.asarray(y).T) if column.min() == column.max()]
-            if len(constant) == y.shape[1]:
+            if len(constant) == y.shape[1] and classes is None:
                 raise ValueError("y has one class only: no label is both present and absent in some ECG.")
             self.classes_ = np.arange(y.shape[1]) if names is None else names
+            if classes is not None and np.shape(classes) != (y.shape[1],):
+                raise ValueError(
+                    f"classes must name the {y.shape[1]} labels of y, one each, got {classes!r}."
+                )
+            self.classes_ = self.classes_ if classes is None else np.asarray(classes)
             self._n_outputs = y.shape[1]
             self._normal: int | None = None
             self._marked = tuple(range(y.shape[1]))
@@ -709,9 +793,10 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
             self._n_outputs = len(self.classes_)
             self._normal = self._find_normal()
             self._marked = tuple(k for k in range(self._n_outputs) if k != self._normal)
-        if len(y) < self._n_outputs:
+        if len(y) < self._n_outputs and classes is None:
             raise ValueError(f"X has {len(y)} sample(s), fewer than the {self._n_outputs} classes.")
-        self.map_labels_ = [self.classes_[k] for k in self._marked] if self.segmenter is not None else []
+        labels = self.classes_.tolist()
+        self.map_labels_ = [labels[k] for k in self._marked] if self.segmenter is not None else []
 
     def _find_normal(self) -> int | None:
         if self.normal_class is None:
@@ -730,6 +815,11 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
 
     def _encode(self, y: NDArray) -> NDArray:
         """Return target distributions or indicators (n_samples, n_outputs)."""
+        expected = (self._n_outputs,) if self._multilabel else ()
+        if y.shape[1:] != expected:
+            raise ValueError(
+                f"y must have shape {('n_samples', *expected)} as in the first fit, got shape {y.shape}."
+            )
         if self._multilabel:
             return np.asarray(y, dtype=np.float64)
         if len(unknown := np.setdiff1d(y, self.classes_)):
@@ -750,12 +840,13 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
             sums = np.stack([weight.sum() - yes, yes], axis=1)
             if self.class_weight == "balanced":
                 return weight.sum() / (2 * np.maximum(sums, 1e-12)) * (sums > 0)
-            if not isinstance(self.class_weight, list) or len(self.class_weight) != self._n_outputs:
+            given = self.class_weight if isinstance(self.class_weight, list) else []
+            if len(given) != self._n_outputs or not all(isinstance(row, dict) for row in given):
                 raise ValueError(
                     "class_weight for multilabel y must be 'balanced' or a list with one dict a label, got "
                     f"{self.class_weight!r} for {self._n_outputs} labels."
                 )
-            return np.array([[row.get(0, 1.0), row.get(1, 1.0)] for row in self.class_weight], dtype=float)
+            return np.array([[row.get(0, 1.0), row.get(1, 1.0)] for row in given], dtype=float)
         if isinstance(self.class_weight, list):
             raise ValueError(
                 "class_weight is a list, which is for multilabel y: expected a dict or 'balanced'."
@@ -816,8 +907,8 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         n_groups = len(np.unique(groups))
         if n_groups < 2:
             raise ValueError(
-                "early_stopping=True holds out whole groups, got groups with a single one: give more patients "
-                "or set early_stopping=False."
+                "early_stopping=True holds out whole groups, got groups with a single one: give more "
+                "patients or set early_stopping=False."
             )
         n_folds = min(n_groups, max(2, round(1 / self.validation_fraction)))
         folds = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
@@ -825,9 +916,13 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="The least populated class")
             splits = list(folds.split(rows, labels, groups))
+        # small folds that leave every class to train on, where there are any
+        n_kinds, half = len(np.unique(labels)), len(labels) / 2
+        good = [s for s in splits if len(np.unique(labels[s[0]])) == n_kinds and 0 < len(s[1]) <= half]
+        splits = good or [s for s in splits if len(s[1])]
         # the fold whose labels are distributed most like all, so that no class is only here or only there
         distance = [
-            np.abs(np.bincount(labels[held_out], minlength=len(share)) / max(len(held_out), 1) - share).sum()
+            np.abs(np.bincount(labels[held_out], minlength=len(share)) / len(held_out) - share).sum()
             for _, held_out in splits
         ]
         train_rows, held_out = splits[int(np.argmin(distance))]
@@ -843,37 +938,43 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
     ) -> None:
         # set before training, so that an error in it leaves a usable estimator
         self.thresholds_ = np.full(len(self.map_labels_), 0.5)
-        self.history_: list[dict[str, float]] = []
+        self.history_ = []
         self.best_epoch_ = self.n_iter_ = 0
-        outcome = train(
-            self.network_,
-            plan,
-            samples[training],
-            None if validation is None else samples[validation],
-            optimizer_state=optimizer_state,
-        )
+        self._optimizer_state: dict[str, Any] | None = None
+        with threads(self.n_threads):
+            outcome = train(
+                self.network_,
+                plan,
+                samples[training],
+                None if validation is None else samples[validation],
+                optimizer_state=optimizer_state,
+            )
         self.history_ = outcome.history
         self.best_epoch_ = outcome.best_epoch
         self.n_iter_ = len(outcome.history)
-        self._optimizer_state: dict[str, Any] = outcome.optimizer_state
+        if outcome.diverged is not None:
+            raise TrainingDivergedError(
+                f"The {outcome.diverged}. The estimator has the last good weights, after epoch "
+                f"{self.best_epoch_}; try a lower lr than {plan.lr:g}, and look for extreme values in X."
+            )
+        self._optimizer_state = outcome.optimizer_state
         if outcome.interrupted:
             warnings.warn(
-                f"Training was interrupted after {self.n_iter_} of {plan.max_epochs} epochs; the estimator has the "
-                f"weights of epoch {self.best_epoch_}.",
+                f"Training was interrupted after {self.n_iter_} of {plan.max_epochs} epochs; the estimator "
+                f"is usable, with the {'last' if validation is None else 'best'} weights until then.",
                 ConvergenceWarning,
                 stacklevel=3,
             )
 
-    def _learn_thresholds(self, samples: Samples, heartbeats: list[NDArray] | None, rows: NDArray) -> None:
+    def _learn_thresholds(self, samples: Samples, rows: NDArray) -> None:
         """Learn from labels alone the score above which a beat is abnormal.
 
         Of the scores of the held-out ECGs' highest beats, the one that tells best (F1) whether
         an ECG has the label.
         """
-        if heartbeats is None or not self.map_labels_:
+        if samples.channels.heartbeats is None or not self.map_labels_:
             return
-        probability, maps = self._outputs(samples.channels[rows])
-        scores = self._beat_scores(probability, maps, [heartbeats[row] for row in rows])
+        scores = self._beat_scores(samples.channels.rows(rows))[1]
         highest = np.array([s.max(axis=0) if len(s) else np.zeros(len(self.map_labels_)) for s in scores])
         present = samples.target[rows][:, list(self._marked)] > 0.5
         self.thresholds_ = np.array([_best_threshold(h, p) for h, p in zip(highest.T, present.T)])
@@ -884,43 +985,53 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         check_is_fitted(self, "network_")
         return check_ecg(self, X, reset=False, min_timesteps=self._minimum_length())
 
-    def _outputs(self, channels: NDArray) -> tuple[NDArray, NDArray]:
-        """Return probabilities (n_samples, n_outputs) and maps in [0, 1] (n_samples, n_maps, n_steps)."""
-        device = choose_device(self.device)
+    def _compute(self, channels: Channels) -> tuple[NDArray, NDArray | None]:
+        """Return logits (n_samples, n_outputs) and maps (n_samples, n_maps, n_steps) where there are any."""
+        device = choose_device(self.device, fall_back=True)
         dtype, bfloat16 = choose_precision(self.precision, device)
         self.network_.to(device=device, dtype=dtype)
-        logits, maps = compute(self.network_, channels, device=device, dtype=dtype, bfloat16=bfloat16)
+        with threads(self.n_threads):
+            return compute(self.network_, channels, device=device, dtype=dtype, bfloat16=bfloat16)
+
+    def _probability(self, logits: NDArray) -> NDArray:
         if self._multilabel:
-            probability = 1 / (1 + np.exp(-np.clip(logits, -80, 80)))
-        else:
-            exponential = np.exp(logits - logits.max(axis=1, keepdims=True))
-            probability = exponential / exponential.sum(axis=1, keepdims=True)
+            return 1 / (1 + np.exp(-np.clip(logits, -80, 80)))
+        exponential = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return exponential / exponential.sum(axis=1, keepdims=True)
+
+    def _logits(self, X: ArrayLike) -> NDArray:
+        X = self._check_fitted_input(X)
+        front_end = self._front_end()
+        parts = [self._compute(front_end.transform(chunk, self._numpy_dtype()))[0] for chunk in _chunks(X)]
+        return np.concatenate(parts)
+
+    def _outputs(self, channels: Channels) -> tuple[NDArray, NDArray]:
+        """Return probabilities (n_samples, n_outputs) and maps in [0, 1] (n_samples, n_maps, n_steps)."""
+        logits, maps = self._compute(channels)
+        probability = self._probability(logits)
         if maps is None:
-            maps = np.empty((len(channels), 0, channels.shape[2]), dtype=logits.dtype)
+            n_samples, _, n_steps = channels.values.shape
+            maps = np.empty((n_samples, 0, n_steps), dtype=logits.dtype)
         elif getattr(self.network_.segmenter, "is_map", False):
             top = maps.max(axis=2, keepdims=True)
             maps = maps / np.where(top > 0, top, 1)
         return probability, maps
 
-    def _beat_scores(
-        self, probability: NDArray, maps: NDArray, heartbeats: list[NDArray[np.int64]]
-    ) -> list[NDArray[np.float64]]:
-        """Return the scores (n_beats, n_maps) of each ECG's heartbeats, in the channels' time."""
+    def _beat_scores(self, channels: Channels) -> tuple[list[NDArray[np.int64]], list[NDArray[np.float64]]]:
+        """Return each ECG's heartbeats, in the channels' time, and their scores (n_beats, n_maps)."""
         rate = self._front_end().rate
         assert rate is not None
+        assert channels.heartbeats is not None
+        probability, maps = self._outputs(channels)
         if maps.shape[1] < len(self.map_labels_):
             maps = np.repeat(maps, len(self.map_labels_), axis=1)
+        heartbeats = [beats[beats >= 0] for beats in channels.heartbeats]
         found = score_beats(maps, heartbeats, rate)
-        return [beats * p for beats, p in zip(found, probability[:, list(self._marked)])]
+        return heartbeats, [beats * p for beats, p in zip(found, probability[:, list(self._marked)])]
 
     def _locate(self, X: NDArray, thresholds: NDArray) -> list[NDArray]:
         front_end = self._front_end()
-        channels, heartbeats = front_end.transform(X, self._numpy_dtype())
-        if heartbeats is None:
-            rate = front_end.rate
-            assert rate is not None
-            heartbeats = detect_heartbeats(channels, rate)
-        scores = self._beat_scores(*self._outputs(channels), heartbeats)
+        heartbeats, scores = self._beat_scores(front_end.transform(X, self._numpy_dtype()))
         n_timesteps = X.shape[2]
         return [
             select_beats(s, front_end.to_ecg_time(h, n_timesteps), n_timesteps, self.map_labels_, thresholds)
@@ -935,10 +1046,6 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         found = [k for k, label in enumerate(self.map_labels_) if label == target]
         if not found:
             raise ValueError(f"target must be one of {self.map_labels_} or None, got {target!r}.")
-        if len(self.map_labels_) > 1 and self.segmenter == "hu2021":
-            raise ValueError(
-                f"target={target!r}: segmenter='hu2021' makes one map for all classes; use None."
-            )
         return found[0]
 
     def _check_threshold(self, threshold: float | dict | None) -> NDArray:
@@ -954,6 +1061,24 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         if not all(isinstance(value, Real) and 0 <= float(value) <= 1 for value in values):
             raise ValueError(f"threshold must be in [0, 1], got {threshold!r}.")
         return np.array(values, dtype=np.float64)
+
+
+def _dense(y: Any) -> Any:
+    """Return an indicator matrix as an array where it is sparse; other labels as they are."""
+    return y.toarray() if issparse(y) else y  # type: ignore[attr-defined]
+
+
+def _check_module(name: str, module: Any) -> None:
+    if not isinstance(module, torch.nn.Module):
+        raise TypeError(f"{name} must return a torch.nn.Module when called, got {type(module).__name__}.")
+
+
+def _check_output(name: str, output: Any, allowed: set[tuple[int, ...]]) -> None:
+    """Refuse what a module of the user's has made of two ECGs, unless its shape is right."""
+    got = f"shape {tuple(output.shape)}" if isinstance(output, torch.Tensor) else type(output).__name__
+    if got not in {f"shape {shape}" for shape in allowed}:
+        expected = " or ".join(map(str, sorted(allowed)))
+        raise ValueError(f"the module of {name} must return a tensor of shape {expected}, got {got}.")
 
 
 def _chunks(X: NDArray) -> list[NDArray]:

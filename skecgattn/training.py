@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,7 +21,7 @@ from torch.optim.lr_scheduler import OneCycleLR
 from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
-from .exceptions import TrainingDivergedError
+from ._frontend import Channels
 from .nn import Augmentation, JointNetwork, Objective, Task
 
 PRECISIONS = ("auto", "float32", "bfloat16", "float64")
@@ -28,8 +29,10 @@ PREDICTION_BATCH = 128
 SCHEDULES = ("one_cycle", "constant")
 
 
-def choose_device(device: str | torch.device) -> torch.device:
+def choose_device(device: str | torch.device, *, fall_back: bool = False) -> torch.device:
     """Return the device meant: "auto" is CUDA where there is one, else the CPU.
+
+    With `fall_back`, a device that is not there is replaced by the CPU, with a warning.
 
     Raises
     ------
@@ -42,8 +45,19 @@ def choose_device(device: str | torch.device) -> torch.device:
         chosen = torch.device(device)
     except (RuntimeError, TypeError) as error:
         raise ValueError(f"device must be 'auto' or a device that torch knows, got {device!r}.") from error
-    if chosen.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device={str(device)!r} is not available: torch finds no CUDA device here.")
+    try:
+        torch.empty(0, device=chosen)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch raises all three
+        if fall_back:
+            warnings.warn(
+                f"device={str(device)!r} is not available here: the CPU predicts instead. set_params("
+                "device='auto') takes what there is, without this warning.",
+                stacklevel=2,
+            )
+            return torch.device("cpu")
+        raise ValueError(
+            f"device={str(device)!r} is not available: torch cannot use it here. 'auto' takes what there is."
+        ) from error
     return chosen
 
 
@@ -70,24 +84,36 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def threads(n_threads: int | None) -> Iterator[None]:
+    """Run a block with a number of torch's CPU threads, None for those set already."""
+    before = torch.get_num_threads()
+    if n_threads is not None:
+        torch.set_num_threads(n_threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 @dataclass(frozen=True)
 class Samples:
     """ECG channels with their targets and weights.
 
     Parameters
     ----------
-    channels : ndarray of shape (n_samples, n_channels, n_steps)
+    channels : Channels
     target : ndarray of shape (n_samples, n_outputs)
         Target distributions, or indicators.
     weight : ndarray of shape (n_samples,)
     """
 
-    channels: NDArray
+    channels: Channels
     target: NDArray
     weight: NDArray
 
     def __getitem__(self, rows: NDArray) -> Samples:
-        return Samples(self.channels[rows], self.target[rows], self.weight[rows])
+        return Samples(self.channels.rows(rows), self.target[rows], self.weight[rows])
 
 
 @dataclass(frozen=True)
@@ -117,16 +143,19 @@ class _Batches(Dataset):
     """Samples that are fetched a whole batch at a time."""
 
     def __init__(self, samples: Samples, dtype: torch.dtype) -> None:
-        self.channels = torch.from_numpy(np.ascontiguousarray(samples.channels)).to(dtype)
+        self.channels = torch.from_numpy(np.ascontiguousarray(samples.channels.values)).to(dtype)
+        beats = samples.channels.heartbeats
+        self.heartbeats = None if beats is None else torch.from_numpy(beats)
         self.target = torch.from_numpy(samples.target).to(dtype)
         self.weight = torch.from_numpy(samples.weight).to(dtype)
 
     def __len__(self) -> int:
         return len(self.channels)
 
-    def __getitems__(self, rows: list[int]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    def __getitems__(self, rows: list[int]) -> tuple[Tensor, tuple[Tensor | None, Tensor, Tensor]]:
         index = torch.tensor(rows)
-        return self.channels[index], (self.target[index], self.weight[index])
+        beats = None if self.heartbeats is None else self.heartbeats[index]
+        return self.channels[index], (beats, self.target[index], self.weight[index])
 
 
 def _as_is(batch: Any) -> Any:
@@ -149,12 +178,13 @@ class _JointNet(NeuralNet):
 
     def _loss(self, batch: Any, *, training: bool) -> Tensor:
         plan = self.plan
-        x, (target, weight) = batch
+        x, (beats, target, weight) = batch
         x, target, weight = (t.to(plan.device) for t in (x, target, weight))
+        beats = None if beats is None else beats.to(plan.device)
         if training and plan.augmentation is not None:
-            x = plan.augmentation(x, plan.n_leads, per_lead=plan.channels_per_lead)
+            x, beats = plan.augmentation(x, beats, plan.n_leads, per_lead=plan.channels_per_lead)
         with torch.autocast(plan.device.type, torch.bfloat16, enabled=plan.bfloat16):
-            losses = plan.objective(self.module_, x, target, plan.task)
+            losses = plan.objective(self.module_, x, beats, target, plan.task)
         return self.criterion_(losses, weight)
 
     def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
@@ -195,23 +225,27 @@ class _ProgressBar(Callback):
 
 
 class _RestoreOnDivergence(Callback):
-    """Stop where the loss is not finite any more, with the weights of the last good epoch."""
+    """Stop where the loss or a weight is not finite any more, with the weights of the last good epoch."""
 
     def on_train_begin(self, net: NeuralNet, **kwargs: Any) -> None:
         self.weights_ = copy.deepcopy(net.module_.state_dict())
+        self.epoch_: int | None = None
 
     def on_batch_end(self, net: NeuralNet, training: bool = False, **kwargs: Any) -> None:
         loss = net.history[-1, "batches", -1, "train_loss" if training else "valid_loss"]
-        if math.isfinite(loss):
-            return
-        net.module_.load_state_dict(self.weights_)
-        raise TrainingDivergedError(
-            f"The loss became {loss} in epoch {net.history[-1]['epoch']}. The estimator has the weights "
-            f"of the epoch before; try a lower lr than {net.plan.lr}, and look for extreme values in X."
-        )
+        if not math.isfinite(loss):
+            self._stop(net, f"loss became {loss}")
 
     def on_epoch_end(self, net: NeuralNet, **kwargs: Any) -> None:
+        # the last batch's step is not followed by a loss that would show it
+        if not all(bool(weight.isfinite().all()) for weight in net.module_.parameters()):
+            self._stop(net, "weights became NaN or infinite")
         self.weights_ = copy.deepcopy(net.module_.state_dict())
+
+    def _stop(self, net: NeuralNet, what: str) -> None:
+        self.epoch_, self.what_ = net.history[-1]["epoch"], what
+        net.module_.load_state_dict(self.weights_)
+        raise KeyboardInterrupt  # how skorch is told to stop in an orderly manner
 
 
 @dataclass(frozen=True)
@@ -228,12 +262,15 @@ class Outcome:
         To continue from.
     interrupted : bool
         Whether the user stopped it.
+    diverged : str or None
+        What became NaN or infinite, and in which epoch.
     """
 
     history: list[dict[str, float]]
     best_epoch: int
     optimizer_state: dict[str, Any]
     interrupted: bool
+    diverged: str | None
 
 
 def train(
@@ -259,22 +296,15 @@ def train(
     Returns
     -------
     outcome : Outcome
-
-    Raises
-    ------
-    TrainingDivergedError
-        If the loss became NaN or infinite; the network has the last good weights.
     """
-    n_samples = len(training.channels)
+    n_samples = len(training.weight)
     batch_size = n_samples if plan.batch_size is None else min(plan.batch_size, n_samples)
     n_batches = math.ceil(n_samples / batch_size) * plan.max_epochs
     callbacks: list[tuple[str, Callback]] = [
         ("clipping", GradientNormClipping(5.0)),
-        ("divergence", _RestoreOnDivergence()),
+        ("divergence", divergence := _RestoreOnDivergence()),
     ]
     stopping = EarlyStopping(patience=plan.patience, load_best=True, threshold=0, sink=_silent)
-    if validation is not None:
-        callbacks.append(("early_stopping", stopping))
     if plan.schedule == "one_cycle" and n_batches > 1:
         cycle = LRScheduler(
             OneCycleLR,
@@ -301,7 +331,8 @@ def train(
         iterator_valid__collate_fn=_as_is,
         iterator_valid__batch_size=PREDICTION_BATCH,
         train_split=None if validation is None else predefined_split(_Batches(validation, plan.dtype)),
-        callbacks=[*callbacks, *plan.callbacks],
+        # early stopping comes last, so that the others see the last epoch
+        callbacks=[*callbacks, *plan.callbacks, *([] if validation is None else [("early_stopping", stopping)])],
         callbacks__print_log=None,
         verbose=0,
         device=plan.device,
@@ -311,15 +342,22 @@ def train(
         with seeded(plan.seed, plan.device):
             net.initialize()
             if optimizer_state is not None:
-                net.optimizer_.load_state_dict(optimizer_state)
+                # the moments only: the learning rate may be the end of a cycle
+                settings = net.optimizer_.state_dict()["param_groups"]
+                net.optimizer_.load_state_dict({**optimizer_state, "param_groups": settings})
             net.partial_fit(_Batches(training, plan.dtype))
     finally:
         network.eval()
-    history = [_summary(row) for row in net.history if "train_loss" in row]
+    # the epoch that was broken off does not count
+    last = "train_loss" if validation is None else "valid_loss"
+    history = [_summary(row) for row in net.history if last in row and row["epoch"] != divergence.epoch_]
     epochs = len(history)
     stopped_early = validation is not None and stopping.misses_ == plan.patience
-    best = int(np.argmin([row["valid_loss"] for row in history])) + 1 if validation and epochs else epochs
-    return Outcome(history, best, net.optimizer_.state_dict(), epochs < plan.max_epochs and not stopped_early)
+    best = epochs if validation is None else stopping.best_epoch_
+    diverged = None if divergence.epoch_ is None else f"{divergence.what_} in epoch {divergence.epoch_}"
+    return Outcome(
+        history, best, net.optimizer_.state_dict(), epochs < plan.max_epochs and not stopped_early, diverged
+    )
 
 
 def _summary(row: dict[str, Any]) -> dict[str, float]:
@@ -334,15 +372,17 @@ def _silent(text: str) -> None:
 
 @torch.no_grad()
 def compute(
-    network: JointNetwork, channels: NDArray, *, device: torch.device, dtype: torch.dtype, bfloat16: bool
+    network: JointNetwork, channels: Channels, *, device: torch.device, dtype: torch.dtype, bfloat16: bool
 ) -> tuple[NDArray, NDArray | None]:
     """Return logits (n_samples, n_outputs) and maps (n_samples, n_maps, n_steps) of ECG channels."""
     logits, maps = [], []
     network.eval()
-    for start in range(0, len(channels), PREDICTION_BATCH):
-        x = torch.from_numpy(np.ascontiguousarray(channels[start : start + PREDICTION_BATCH]))
+    for start in range(0, len(channels.values), PREDICTION_BATCH):
+        part = channels.rows(slice(start, start + PREDICTION_BATCH))
+        x = torch.from_numpy(np.ascontiguousarray(part.values)).to(device=device, dtype=dtype)
+        beats = None if part.heartbeats is None else torch.from_numpy(part.heartbeats).to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
-            output = network(x.to(device=device, dtype=dtype))
+            output = network(x, beats)
         kept = torch.float64 if dtype == torch.float64 else torch.float32
         logits.append(output.logits.to("cpu", kept).numpy())
         if output.maps is not None:

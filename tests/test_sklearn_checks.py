@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
-import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skecgattn import AttentionECGClassifier
@@ -17,8 +14,8 @@ small = AttentionECGClassifier(
     dropout=0.0,
     scale=False,
     batch_size=None,
-    max_epochs=40,
-    lr=2e-2,
+    max_epochs=15,
+    lr=1.5e-2,
     augmentation=False,
     early_stopping=False,
     precision="float64",

@@ -23,7 +23,6 @@ from ._input import (
 from ._paper import (
     BLUE,
     BOX,
-    COARSE_GRID,
     INK,
     MUTED,
     VERMILION,
@@ -31,6 +30,8 @@ from ._paper import (
     axes_scale,
     check_axes,
     draw_baseline_pulse,
+    draw_beat_legend,
+    draw_map_scale,
     draw_paper,
     figure_scale,
     make_sheets,
@@ -151,7 +152,7 @@ class AttentionMapDisplay:
         self.beats = beats
 
     @classmethod
-    @validate_params(_INPUT, prefer_skip_nested_validation=True)
+    @validate_params(_INPUT, prefer_skip_nested_validation=False)
     def from_estimator(
         cls,
         estimator: Any,
@@ -223,7 +224,9 @@ class AttentionMapDisplay:
             maps[name] = (
                 values[0] if ratio == 1 else np.interp(centres, np.arange(np.shape(seen)[-1]), values[0])
             )
-            located[name] = found if found is None or one is None else found[found["label"] == str(one)]
+            located[name] = (
+                found if found is None or one is None else found[found["label"].astype(str) == str(one)]
+            )
         return cls.from_maps(
             ecgs,
             maps,
@@ -236,7 +239,7 @@ class AttentionMapDisplay:
         )
 
     @classmethod
-    @validate_params({**_INPUT, "maps": ["array-like", dict]}, prefer_skip_nested_validation=True)
+    @validate_params({**_INPUT, "maps": ["array-like", dict]}, prefer_skip_nested_validation=False)
     def from_maps(
         cls,
         X: ArrayLike,
@@ -432,8 +435,9 @@ class AttentionMapDisplay:
                 time_ticks(one, time[0], end)
                 words_below = f"Time (s)   \N{MIDDLE DOT}   {paper_note(mm_per_x, gain)}"
             one.set_xlabel(words_below, loc="left", fontsize=8)
-        self._draw_legend(axes[0])
-        self._draw_colorbar(axes[-1], mappable, mm_per_x * scale, gain * scale)
+        draw_beat_legend(axes[0], annotated=self._has_beats, located=self._has_located)
+        label = "attention map" if n_maps == 1 else "map"
+        self.colorbar_ = draw_map_scale(axes[-1], mappable, label, (mm_per_x * scale, gain * scale))
         return self
 
     @property
@@ -556,10 +560,12 @@ class AttentionMapDisplay:
         located = _inside((self.located or {}).get(name), shown)
         rate = self.sampling_rate or 1.0
         x, y = [beat["sample"] / rate for beat in located], bottom - 0.2 * lane
-        limits = shown.start, shown.stop - 1
+        limits = shown.start, shown.stop
         spans = [[(np.clip(beat[end], *limits) / rate, y) for end in ("start", "stop")] for beat in located]
         bars = LineCollection(spans, colors=VERMILION, linewidths=1.6, capstyle="butt", zorder=3)
         self.spans_.append(ax.add_collection(bars, autolim=False))
+        ends = np.array(spans).reshape(-1, 2)
+        ax.plot(ends[:, 0], ends[:, 1], "|", color=VERMILION, markersize=5, markeredgewidth=1.2, zorder=3)
         self.located_ += ax.plot(
             x, [y] * len(x), "^", color=VERMILION, markersize=7, markeredgecolor="white", zorder=4
         )
@@ -580,41 +586,6 @@ class AttentionMapDisplay:
                 for where, beat in zip(x, located, strict=True)
             ]
         )
-
-    def _draw_legend(self, ax: Axes) -> None:
-        from matplotlib.lines import Line2D
-
-        handles = []
-        if self._has_beats:
-            letter = {"marker": r"$\mathrm{V}$", "color": INK, "markersize": 6, "linestyle": "none"}
-            handles.append(Line2D([], [], label="annotated beat", **letter))  # type: ignore[arg-type]
-        if self._has_located:
-            triangle = {"marker": "^", "color": VERMILION, "markersize": 6, "linewidth": 1.6}
-            handles.append(Line2D([], [], label="located beat", **triangle))  # type: ignore[arg-type]
-        if handles:
-            ax.legend(
-                handles=handles,
-                loc="lower right",
-                bbox_to_anchor=(1, 1),
-                borderaxespad=0.3,
-                ncols=len(handles),
-                frameon=False,
-                fontsize=8,
-                handletextpad=0.5,
-                columnspacing=1.5,
-            )
-
-    def _draw_colorbar(self, ax: Axes, mappable: Any, x_mm: float, y_mm: float) -> None:
-        """Draw the map's scale, 22 by 2.2 mm, below the right end of the axis."""
-        right, bottom = ax.get_xlim()[1], ax.get_ylim()[0]
-        place = (right - 24 / x_mm, bottom - 9.5 / y_mm, 22 / x_mm, 2.2 / y_mm)
-        bar = ax.inset_axes(place, transform=ax.transData)
-        bar.set_facecolor("white")
-        self.colorbar_ = ax.figure.colorbar(mappable, cax=bar, orientation="horizontal", ticks=[0, 1])
-        self.colorbar_.outline.set(edgecolor=COARSE_GRID, linewidth=0.8)
-        bar.tick_params(labelsize=7, length=0, pad=2)
-        label = "attention map" if len(self.maps) == 1 else "map"
-        bar.text(-0.06, 0.5, label, transform=bar.transAxes, ha="right", va="center", fontsize=8)
 
 
 def _inside(beats: NDArray | None, shown: slice) -> NDArray | list[Any]:

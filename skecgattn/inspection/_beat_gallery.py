@@ -96,7 +96,7 @@ class BeatGalleryDisplay:
         self.lead_name = lead_name
 
     @classmethod
-    @validate_params(_INPUT, prefer_skip_nested_validation=True)
+    @validate_params(_INPUT, prefer_skip_nested_validation=False)
     def from_estimator(
         cls,
         estimator: Any,
@@ -146,7 +146,6 @@ class BeatGalleryDisplay:
         model, seen = unpack_pipeline(estimator, X)
         require_method(model, "locate")
         ratio = n_timesteps / np.shape(seen)[-1]
-        located = [rescale_beats(np.asarray(found), ratio, n_timesteps) for found in model.locate(seen)]
         if sampling_rate is None:
             rate = getattr(model, "sampling_rate", None)
             if rate is None:
@@ -154,6 +153,7 @@ class BeatGalleryDisplay:
                     "sampling_rate must be given, in samples a second: the estimator has none, got None."
                 )
             sampling_rate = float(rate * ratio)
+        located = [rescale_beats(np.asarray(found), ratio, n_timesteps) for found in model.locate(seen)]
         return cls.from_beats(
             X,
             located,
@@ -168,7 +168,7 @@ class BeatGalleryDisplay:
     @classmethod
     @validate_params(
         {**_INPUT, "located": ["array-like"], "sampling_rate": [_POSITIVE]},
-        prefer_skip_nested_validation=True,
+        prefer_skip_nested_validation=False,
     )
     def from_beats(
         cls,

@@ -86,7 +86,7 @@ class TrainingHistoryDisplay:
     @classmethod
     @validate_params(
         {"history": ["array-like"], "best_epoch": [Interval(Integral, 1, None, closed="left"), None]},
-        prefer_skip_nested_validation=True,
+        prefer_skip_nested_validation=False,
     )
     def from_history(
         cls, history: Sequence[Mapping[str, Any]], *, best_epoch: int | None = None, **plot_kw: Any

@@ -2,15 +2,16 @@
 
 from .augmentation import Augmentation
 from .classifiers import CLASSIFIERS, ConvolutionalClassifier, HuClassifier
-from .network import JointNetwork, JointOutput, union
+from .network import JointNetwork, JointOutput, Maps, union
 from .objectives import OBJECTIVES, CrossEntropy, Evidence, MultipleInstance, Objective, Task
-from .segmenters import SEGMENTERS, HuSegmenter, UNetSegmenter
+from .segmenters import SEGMENTERS, BeatSegmenter, HuSegmenter, UNetSegmenter
 
 __all__ = [
     "CLASSIFIERS",
     "OBJECTIVES",
     "SEGMENTERS",
     "Augmentation",
+    "BeatSegmenter",
     "ConvolutionalClassifier",
     "CrossEntropy",
     "Evidence",
@@ -18,6 +19,7 @@ __all__ = [
     "HuSegmenter",
     "JointNetwork",
     "JointOutput",
+    "Maps",
     "MultipleInstance",
     "Objective",
     "Task",

@@ -37,14 +37,18 @@ class Augmentation(Parameterised):
         self.noise = noise
         self.lead_dropout = lead_dropout
 
-    def __call__(self, x: Tensor, n_leads: int, *, per_lead: int = 1) -> Tensor:
-        """Return augmented channels.
+    def __call__(
+        self, x: Tensor, heartbeats: Tensor | None, n_leads: int, *, per_lead: int = 1
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return augmented channels, and the heartbeats shifted with them.
 
         Parameters
         ----------
         x : Tensor of shape (B, C, T)
             The first ``n_leads * per_lead`` channels are of the leads, in `per_lead` rounds; further ones
             (the rhythm) are only shifted.
+        heartbeats : Tensor of shape (B, n) or None
+            R peaks of each ECG, ascending, then -1.
         n_leads : int
             Leads of the ECG.
         per_lead : int, default=1
@@ -63,5 +67,11 @@ class Augmentation(Parameterised):
         x = torch.cat([signal, x[:, n_signal:]], dim=1)
         reach = int(self.shift * length)
         if reach > 0:
-            x = torch.roll(x, int(torch.randint(-reach, reach + 1, ())), dims=2)
-        return x
+            shift = int(torch.randint(-reach, reach + 1, ()))
+            x = torch.roll(x, shift, dims=2)
+            if heartbeats is not None:
+                shifted = (
+                    torch.where(heartbeats < 0, 2 * length, (heartbeats + shift) % length).sort(dim=1).values
+                )
+                heartbeats = torch.where(shifted == 2 * length, -1, shifted)
+        return x, heartbeats

@@ -8,6 +8,10 @@ import torch
 from torch import Tensor, nn
 
 
+TAPER = 2.0
+"""How fast the map of a beat falls beside its R peak: to half within half the length of the ECG."""
+
+
 class JointOutput(NamedTuple):
     """What the joint network computes from one batch."""
 
@@ -15,6 +19,15 @@ class JointOutput(NamedTuple):
     """Class logits (batch, n_outputs)."""
     maps: Tensor | None
     """Attention maps (batch, n_maps, time), one a class where the task has several; None without segmenter."""
+
+
+class Maps(NamedTuple):
+    """Attention maps and, where they are made of beats, the beats' logits."""
+
+    values: Tensor
+    """Maps (batch, n_maps, time)."""
+    beats: tuple[Tensor, Tensor] | None
+    """Logits (batch, n_maps, n) of the beats, and whether (batch, 1, n) there is such a beat."""
 
 
 class JointNetwork(nn.Module):
@@ -32,7 +45,8 @@ class JointNetwork(nn.Module):
     ----------
     segmenter : Module or None
         From (B, C, T) to (B, K, T): logits, turned into maps by a sigmoid, or maps where the module
-        has a true attribute ``is_map``. None leaves the ECG as it is: the classifier alone.
+        has a true attribute ``is_map``; or from (B, C, T) and R peaks (B, n) to logits (B, K, n) of
+        the beats where it has a true attribute ``reads_beats``. None leaves the ECG as it is: the classifier alone.
     classifier : Module
         From (B, C, T) to logits (B, n_outputs).
 
@@ -46,17 +60,60 @@ class JointNetwork(nn.Module):
         self.segmenter = segmenter
         self.classifier = classifier
 
-    def maps(self, x: Tensor) -> Tensor | None:
-        """Return the maps (B, K, T) of a batch of ECGs (B, C, T)."""
+    def maps(self, x: Tensor, heartbeats: Tensor | None = None) -> Maps | None:
+        """Return the maps of a batch of ECGs.
+
+        Parameters
+        ----------
+        x : Tensor of shape (B, C, T)
+        heartbeats : Tensor of shape (B, n), integer, optional
+            R peaks of each ECG, ascending, then -1. A segmenter with a true attribute ``reads_beats`` needs them
+            and returns a logit (B, K, n) for each; the map has one value a beat then, slightly
+            highest at its R peak.
+        """
         if self.segmenter is None:
             return None
+        if getattr(self.segmenter, "reads_beats", False):
+            if heartbeats is None:
+                raise ValueError("this segmenter reads heartbeats, got heartbeats=None")
+            logits = self.segmenter(x, heartbeats)
+            present = (heartbeats >= 0).unsqueeze(1)
+            return Maps(
+                lay_on_beats(torch.sigmoid(logits) * present, heartbeats, x.shape[2]), (logits, present)
+            )
         output = self.segmenter(x)
-        return output if getattr(self.segmenter, "is_map", False) else torch.sigmoid(output)
+        return Maps(output if getattr(self.segmenter, "is_map", False) else torch.sigmoid(output), None)
 
-    def forward(self, x: Tensor) -> JointOutput:
-        """Return logits and maps of a batch of ECGs (B, C, T)."""
-        maps = self.maps(x)
-        return JointOutput(self.classifier(x if maps is None else x * union(maps)), maps)
+    def forward(self, x: Tensor, heartbeats: Tensor | None = None) -> JointOutput:
+        """Return logits and maps of a batch of ECGs (B, C, T) with R peaks (B, n)."""
+        maps = self.maps(x, heartbeats)
+        if maps is None:
+            return JointOutput(self.classifier(x), None)
+        return JointOutput(self.classifier(x * union(maps.values)), maps.values)
+
+
+def lay_on_beats(values: Tensor, heartbeats: Tensor, length: int) -> Tensor:
+    """Lay a value of every beat over its span, from midpoint to midpoint between neighbours.
+
+    Parameters
+    ----------
+    values : Tensor of shape (B, K, n)
+    heartbeats : Tensor of shape (B, n), integer
+        R peaks, ascending, then -1.
+    length : int
+        Length of the maps.
+
+    Returns
+    -------
+    maps : Tensor of shape (B, K, length)
+    """
+    far = torch.where(heartbeats < 0, 3 * length, heartbeats)
+    middles = (far[:, 1:] + far[:, :-1] + 1) // 2
+    time = torch.arange(length, device=values.device).expand(len(values), length).contiguous()
+    beat = torch.searchsorted(middles.contiguous(), time, right=True)
+    distance = (time - far.gather(1, beat)).abs().clamp(max=length).to(values)
+    slope = 1 / (1 + distance * (TAPER / length))
+    return values.gather(2, beat.unsqueeze(1).expand(-1, values.shape[1], -1)) * slope.unsqueeze(1)
 
 
 def union(maps: Tensor) -> Tensor:

@@ -83,8 +83,25 @@ class Objective(Parameterised, ABC):
     """
 
     @abstractmethod
-    def __call__(self, network: JointNetwork, x: Tensor, target: Tensor, task: Task) -> Tensor:
-        """Return the loss (B,) of ECGs (B, C, T) with target distributions (B, n_outputs)."""
+    def __call__(
+        self, network: JointNetwork, x: Tensor, heartbeats: Tensor | None, target: Tensor, task: Task
+    ) -> Tensor:
+        """Return the loss of each ECG of a batch.
+
+        Parameters
+        ----------
+        network : JointNetwork
+        x : Tensor of shape (B, C, T)
+        heartbeats : Tensor of shape (B, n) or None
+            R peaks of each ECG, ascending, then -1.
+        target : Tensor of shape (B, n_outputs)
+            Target distributions, or indicators in multilabel tasks.
+        task : Task
+
+        Returns
+        -------
+        loss : Tensor of shape (B,)
+        """
 
 
 class CrossEntropy(Objective):
@@ -97,8 +114,11 @@ class CrossEntropy(Objective):
     CrossEntropy()
     """
 
-    def __call__(self, network: JointNetwork, x: Tensor, target: Tensor, task: Task) -> Tensor:
-        return task.loss(network(x).logits, target)
+    def __call__(
+        self, network: JointNetwork, x: Tensor, heartbeats: Tensor | None, target: Tensor, task: Task
+    ) -> Tensor:
+        """Return the loss of each ECG of a batch, see :class:`Objective`."""
+        return task.loss(network(x, heartbeats).logits, target)
 
 
 class Evidence(Objective):
@@ -111,6 +131,8 @@ class Evidence(Objective):
     * the whole ECG, and ECGs without the abnormality under random windows, so that it judges
       evidence instead of reading the shape of the map.
 
+    Where the segmenter judges heartbeats, an ECG has a label where any of its beats has it.
+
     The mean of the map is penalised, which makes it cover nothing else. Where there is a map for
     each of several classes, the map that multiplies is drawn for each ECG among the union and
     the single maps, and evidence for the map's class alone must be in it.
@@ -119,6 +141,8 @@ class Evidence(Objective):
     ----------
     area : float, default=1.0
         Weight of the mean of the map.
+    beat : float, default=1.0
+        Weight of the cross-entropy of the probability that any beat is abnormal, where the segmenter judges heartbeats.
     complement : float, default=1.0
         Weight of the cross-entropy on the complement.
     whole : float, default=0.5
@@ -130,21 +154,31 @@ class Evidence(Objective):
     --------
     >>> from skecgattn.nn import Evidence
     >>> Evidence(area=0.5)
-    Evidence(area=0.5, complement=1.0, whole=0.5, random=0.5)
+    Evidence(area=0.5, beat=1.0, complement=1.0, whole=0.5, random=0.5)
     """
 
     def __init__(
-        self, area: float = 1.0, complement: float = 1.0, whole: float = 0.5, random: float = 0.5
+        self,
+        area: float = 1.0,
+        beat: float = 1.0,
+        complement: float = 1.0,
+        whole: float = 0.5,
+        random: float = 0.5,
     ) -> None:
         self.area = area
+        self.beat = beat
         self.complement = complement
         self.whole = whole
         self.random = random
 
-    def __call__(self, network: JointNetwork, x: Tensor, target: Tensor, task: Task) -> Tensor:
-        maps = network.maps(x)
-        if maps is None:
+    def __call__(
+        self, network: JointNetwork, x: Tensor, heartbeats: Tensor | None, target: Tensor, task: Task
+    ) -> Tensor:
+        """Return the loss of each ECG of a batch, see :class:`Objective`."""
+        computed = network.maps(x, heartbeats)
+        if computed is None:
             return task.loss(network.classifier(x), target)
+        maps = computed.values
         chosen, kept, left = _choose_maps(maps, target, task)
         views = [x * chosen, x * (1 - chosen)]
         targets = [kept, left]
@@ -161,7 +195,10 @@ class Evidence(Objective):
             weights.append(self.random * (target == empty).all(dim=1).to(x))
         losses = task.loss(network.classifier(torch.cat(views)), torch.cat(targets))
         loss = (losses * torch.cat(weights)).reshape(len(views), -1).sum(dim=0)
-        return loss + self.area * maps.mean(dim=2).sum(dim=1)
+        loss = loss + self.area * maps.mean(dim=2).sum(dim=1)
+        if self.beat > 0 and computed.beats is not None:
+            loss = loss + self.beat * _any_beat_loss(*computed.beats, target, task)
+        return loss
 
 
 class MultipleInstance(Objective):
@@ -190,10 +227,14 @@ class MultipleInstance(Objective):
     def __init__(self, top: float = 0.05) -> None:
         self.top = top
 
-    def __call__(self, network: JointNetwork, x: Tensor, target: Tensor, task: Task) -> Tensor:
-        maps = network.maps(x)
-        if maps is None:
+    def __call__(
+        self, network: JointNetwork, x: Tensor, heartbeats: Tensor | None, target: Tensor, task: Task
+    ) -> Tensor:
+        """Return the loss of each ECG of a batch, see :class:`Objective`."""
+        computed = network.maps(x, heartbeats)
+        if computed is None:
             raise ValueError("objective=MultipleInstance() needs a segmenter, got segmenter=None")
+        maps = computed.values
         loss = task.loss(network.classifier(x * union(maps)), target)
         n_top = max(1, round(self.top * maps.shape[2]))
         instance = maps.topk(n_top, dim=2).values.mean(dim=2).clamp(1e-6, 1 - 1e-6)
@@ -201,6 +242,15 @@ class MultipleInstance(Objective):
         # the logarithms are written out: binary_cross_entropy refuses autocast
         terms = present * instance.log() + (1 - present) * (1 - instance).log()
         return loss - terms.sum(dim=1)
+
+
+def _any_beat_loss(logits: Tensor, present: Tensor, target: Tensor, task: Task) -> Tensor:
+    """Return the cross-entropy (B,) of "any beat is abnormal" (noisy-or), summed over maps."""
+    none = -(functional.softplus(logits) * present).sum(dim=2).clamp(min=1e-6)  # log prod (1 - p)
+    if none.shape[1] != len(task.marked):
+        return torch.zeros_like(none[:, 0])
+    label = target[:, list(task.marked)]
+    return -(label * torch.log(-torch.expm1(none)) + (1 - label) * none).sum(dim=1)
 
 
 def _choose_maps(maps: Tensor, target: Tensor, task: Task) -> tuple[Tensor, Tensor, Tensor]:

@@ -186,5 +186,105 @@ class HuSegmenter(nn.Module):
         return torch.sqrt(sums + torch.finfo(sums.dtype).tiny)
 
 
-SEGMENTERS: dict[str, type[nn.Module]] = {"unet": UNetSegmenter, "hu2021": HuSegmenter}
+class BeatSegmenter(nn.Module):
+    """Judges every heartbeat by its own channels, cut out around the R peak.
+
+    ::
+
+        channels (B, C, T), R peaks (B, n)
+          -> cut out 0.75 s around every R peak (N, C, W)
+          -> [halve, convolution] x 3 -> linear -> features, with the rhythm at the R peak
+          -> hidden layer -> logits (B, K, n)
+
+    A beat's logit depends on nothing but its own samples, so that the label of an ECG cannot leak into beats
+    that have no part in it.
+
+    Parameters
+    ----------
+    n_channels : int
+        Channels of the input.
+    n_maps : int
+        Logits a beat, K.
+    first_channel : int, default=0
+        Channels before this one are not read: the leads themselves, where contrast channels follow
+        that do not depend on what this patient's ECG looks like.
+    n_rhythm : int, default=0
+        Number of channels at the end that hold one value a beat.
+    before, after : int, default=54, 81
+        Samples that are cut out before and after the R peak.
+    width : int, default=24
+        Channels of the first level; the next levels have a third and a half again.
+    n_features : int, default=48
+        Features of a beat.
+    dropout : float, default=0.3
+        Dropout before the last layer.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skecgattn.nn import BeatSegmenter
+    >>> BeatSegmenter(2, 1)(torch.zeros(1, 2, 900), torch.tensor([[100, 300, 500, -1]])).shape
+    torch.Size([1, 1, 4])
+    """
+
+    minimum_length = 2
+    reads_beats = True
+
+    def __init__(
+        self,
+        n_channels: int,
+        n_maps: int,
+        *,
+        first_channel: int = 0,
+        n_rhythm: int = 0,
+        before: int = 54,
+        after: int = 81,
+        width: int = 24,
+        n_features: int = 48,
+        dropout: float = 0.3,
+    ) -> None:
+        super().__init__()
+        self.channels = slice(first_channel, n_channels - n_rhythm)
+        self.rhythm = slice(n_channels - n_rhythm, n_channels)
+        self.before, self.after = before, after
+        widths = (n_channels - n_rhythm - first_channel, width, 4 * width // 3, 2 * width)
+        self.encoder = nn.Sequential(
+            *(
+                block
+                for level, (n_in, n_out) in enumerate(itertools.pairwise(widths))
+                for block in (
+                    ConvolutionBlock(n_in, n_out, 9 if level == 0 else 5, stride=2),
+                    ConvolutionBlock(n_out, n_out, 5),
+                )
+            ),
+            nn.Flatten(),
+            nn.Linear(widths[-1] * -(-(before + after) // 8), n_features),
+        )
+        self.head = nn.Sequential(
+            nn.Linear(n_features + 2 * n_rhythm, n_features),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Linear(n_features, n_maps),
+        )
+        # most beats are normal
+        nn.init.constant_(self.head[-1].bias, -2.0)
+        self.n_maps = n_maps
+
+    def forward(self, x: Tensor, heartbeats: Tensor) -> Tensor:
+        """Return logits (B, n_maps, n) of the heartbeats (B, n) of ECGs (B, n_channels, T)."""
+        ecg, beat = torch.nonzero(heartbeats >= 0, as_tuple=True)
+        peaks = heartbeats[ecg, beat]
+        padded = functional.pad(x[:, self.channels], (self.before, self.after))
+        samples = peaks[:, None] + torch.arange(self.before + self.after, device=x.device)
+        cut = padded[ecg[:, None], :, samples].transpose(1, 2)
+        rhythm = x[ecg, self.rhythm, peaks]
+        features = torch.cat(
+            [self.encoder(to_plane(cut)), 4 * rhythm.clamp(max=0), 2 * rhythm.clamp(min=0)], dim=1
+        )
+        logits = self.head(features)
+        laid = logits.new_zeros(*heartbeats.shape, self.n_maps)
+        return laid.index_put((ecg, beat), logits).transpose(1, 2)
+
+
+SEGMENTERS: dict[str, type[nn.Module]] = {"beat": BeatSegmenter, "unet": UNetSegmenter, "hu2021": HuSegmenter}
 """Segmenters by the name that ``AttentionECGClassifier(segmenter=...)`` takes."""

@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from skecgattn.beats import (
+    BEAT_DTYPE,
+    contrast_channels,
+    detect_heartbeats,
+    rhythm_channels,
+    score_beats,
+    select_beats,
+    spans,
+)
+from skecgattn.datasets import make_ecg
+
+RATE = 180
+
+
+def share_found(X, beats, sampling_rate, tolerance=0.15):
+    """Return the shares of true beats found and of found beats that are true, 0.5 s from the ends."""
+    hits, margin = np.zeros(4), sampling_rate // 2
+    for found, truth in zip(detect_heartbeats(X, sampling_rate), beats):
+        inside = [b for b in truth["sample"] if margin <= b < X.shape[2] - margin]
+        near = [np.abs(found - b).min(initial=10**9) <= tolerance * sampling_rate for b in inside]
+        kept = [b for b in found if margin <= b < X.shape[2] - margin]
+        true = [np.abs(truth["sample"] - b).min() <= tolerance * sampling_rate for b in kept]
+        hits += [sum(near), len(near), sum(true), len(true)]
+    return hits[0] / hits[1], hits[2] / hits[3]
+
+
+@pytest.mark.parametrize("sampling_rate", [128, 360])
+@pytest.mark.parametrize("n_leads", [1, 2, 12])
+@pytest.mark.parametrize("heart_rate", [50, 75, 200])
+def test_heartbeats_of_synthetic_ecg(heart_rate, n_leads, sampling_rate):
+    X, _, _, beats = make_ecg(
+        12, n_leads=n_leads, sampling_rate=sampling_rate, heart_rate=heart_rate, pvc=0, pac=0, random_state=0
+    )
+    sensitivity, predictivity = share_found(X, beats, sampling_rate)
+    assert sensitivity > 0.96
+    assert predictivity > 0.96
+
+
+@pytest.mark.parametrize("n_leads", [1, 12])
+def test_slow_rhythm_is_not_missed(n_leads):
+    X, _, _, beats = make_ecg(
+        12, n_leads=n_leads, sampling_rate=RATE, heart_rate=30, pvc=0, pac=0, random_state=0
+    )
+    assert share_found(X, beats, RATE)[0] > 0.97
+
+
+def test_wide_beats_are_found():
+    X, _, _, beats = make_ecg(20, sampling_rate=250, pvc=1, pac=0, random_state=0)
+    sensitivity, predictivity = share_found(X, beats, 250)
+    assert sensitivity > 0.97
+    assert predictivity > 0.97
+
+
+@pytest.mark.requires_data
+def test_heartbeats_of_real_ecg(mitbih_windows):
+    X, _, _, beats = mitbih_windows
+    sensitivity, predictivity = share_found(X[::4], beats[::4], 360)
+    assert sensitivity > 0.95
+    assert predictivity > 0.93
+
+
+def test_nothing_to_detect():
+    X = np.zeros((2, 2, 900))
+    X[1] = 1.0
+    assert [len(found) for found in detect_heartbeats(X, RATE)] == [0, 0]
+    assert len(detect_heartbeats(np.ones((1, 1, RATE - 1)), RATE)[0]) == 0
+
+
+def test_heartbeats_do_not_depend_on_the_scale_or_on_the_other_ecgs():
+    X, *_ = make_ecg(4, sampling_rate=RATE, random_state=0)
+    found = detect_heartbeats(X, RATE)
+    for a, b, c in zip(found, detect_heartbeats(1e-3 * X, RATE), detect_heartbeats(X[::-1], RATE)[::-1]):
+        np.testing.assert_array_equal(a, b)
+        np.testing.assert_array_equal(a, c)
+        assert a.dtype == np.int64
+        assert (np.diff(a) > 0).all()
+
+
+def test_a_flat_lead_among_others_does_not_hide_the_beats():
+    X, _, _, beats = make_ecg(6, n_leads=3, sampling_rate=RATE, pvc=0, random_state=0)
+    X[:, 1] = 0
+    assert min(share_found(X, beats, RATE)) > 0.97
+
+
+def test_spans_meet_in_the_middle():
+    np.testing.assert_array_equal(spans(np.array([10, 20, 41]), 50), [[0, 15], [15, 31], [31, 50]])
+    np.testing.assert_array_equal(spans(np.array([7]), 50), [[0, 50]])
+    assert spans(np.array([], dtype=np.int64), 50).shape == (0, 2)
+
+
+def test_rhythm_of_an_early_beat_and_its_pause():
+    channels = rhythm_channels([np.array([100, 200, 250, 400, 500])], 600)
+    assert channels.shape == (1, 2, 600)
+    before, after = channels[0]
+    at = [100, 200, 250, 400, 500]
+    np.testing.assert_allclose(before[at], [0, 0, np.log(0.5), np.log(1.5), 0], atol=1e-6)
+    np.testing.assert_allclose(after[at], [0, np.log(0.5), np.log(1.5), 0, 0], atol=1e-6)
+    # held from midpoint to midpoint
+    assert set(before[225:325].tolist()) == {before[250]}
+    assert before[224] != before[225]
+
+
+def test_rhythm_without_beats_and_beyond_its_limit():
+    few = [np.array([], dtype=np.int64), np.array([50])]
+    assert not rhythm_channels(few, 100).any()
+    far = rhythm_channels([np.array([0, 10, 20, 30, 900])], 1000, limit=1.5)
+    assert far.max() == pytest.approx(1.5)
+
+
+def test_contrast_vanishes_for_a_regular_ecg_and_shows_the_beat_that_differs():
+    beats = np.arange(100, 1800, 200)
+    X = np.zeros((1, 2, 1800))
+    for beat in beats:
+        X[0, :, beat - 5 : beat + 5] = [[1.0], [-2.0]]
+    assert not contrast_channels(X, [beats], RATE).any()
+    X[0, 0, beats[3] - 5 : beats[3] + 5] = 4
+    contrast = contrast_channels(X, [beats], RATE)
+    np.testing.assert_allclose(contrast[0, 0, beats[3] - 5 : beats[3] + 5], 3)
+    contrast[0, 0, beats[3] - 5 : beats[3] + 5] = 0
+    assert not contrast.any()
+
+
+def test_contrast_needs_three_beats():
+    X = np.random.default_rng(0).normal(size=(2, 1, 500))
+    assert not contrast_channels(X, [np.array([10, 400]), np.array([], dtype=np.int64)], RATE).any()
+
+
+def test_beats_at_both_ends():
+    """Windows that reach over an end are padded, not wrapped round."""
+    X, heartbeats = np.zeros((1, 1, 600)), np.array([0, 300, 599])
+    X[0, 0, heartbeats] = 1
+    assert np.isfinite(contrast_channels(X, [heartbeats], RATE)).all()
+    maps = np.zeros((1, 1, 600))
+    maps[0, 0, 0] = 0.7
+    np.testing.assert_allclose(score_beats(maps, [heartbeats], RATE)[0], [[0.7], [0], [0]])
+
+
+def test_score_is_the_highest_of_the_map_near_the_r_peak():
+    maps = np.zeros((2, 2, 1000))
+    maps[0, 0, 215], maps[0, 1, 400] = 0.6, 0.9
+    scores = score_beats(maps, [np.array([200, 400, 600]), np.array([], dtype=np.int64)], RATE)
+    np.testing.assert_allclose(scores[0], [[0.6, 0], [0, 0.9], [0, 0]])
+    assert scores[1].shape == (0, 2)
+
+
+def test_selected_beats():
+    scores = np.array([[0.1, 0.2], [0.6, 0.1], [0.6, 0.4], [0.5, 0.24]])
+    located = select_beats(scores, np.array([50, 150, 250, 350]), 400, ["S", "V"], np.array([0.5, 0.25]))
+    assert located.dtype == BEAT_DTYPE
+    assert located["sample"].tolist() == [150, 250, 350]
+    assert located["label"].tolist() == ["S", "V", "S"]  # above both thresholds: V by the larger factor
+    assert located["score"].tolist() == [0.6, 0.4, 0.5]
+    assert [(b["start"], b["stop"]) for b in located] == [(100, 200), (200, 300), (300, 400)]
+
+
+def test_selected_beats_of_nothing():
+    none = select_beats(np.empty((0, 1)), np.array([], dtype=np.int64), 400, ["V"], np.array([0.5]))
+    assert none.dtype == BEAT_DTYPE
+    assert len(none) == 0

@@ -1,0 +1,392 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+
+from skecgattn.nn import (
+    CLASSIFIERS,
+    OBJECTIVES,
+    Augmentation,
+    BeatSegmenter,
+    ConvolutionalClassifier,
+    CrossEntropy,
+    Evidence,
+    HuClassifier,
+    HuSegmenter,
+    JointNetwork,
+    MultipleInstance,
+    Task,
+    UNetSegmenter,
+    union,
+)
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        yield
+
+
+def n_parameters(module):
+    return sum(p.numel() for p in module.parameters())
+
+
+class Fixed(torch.nn.Module):
+    """A segmenter or classifier that returns what it was given, and remembers what it was asked."""
+
+    def __init__(self, output, is_map=False):
+        super().__init__()
+        self.output, self.is_map, self.seen = output, is_map, []
+
+    def forward(self, x):
+        self.seen.append(x)
+        return self.output(x)
+
+
+# --- networks -------------------------------------------------------------------------------------
+
+
+def test_published_sizes():
+    assert n_parameters(HuSegmenter(12)) / 1e6 == pytest.approx(1.06, abs=0.005)
+    assert n_parameters(HuClassifier(12, 2)) / 1e6 == pytest.approx(0.23, abs=0.005)
+
+
+def test_published_classifier_is_built_as_published():
+    net = HuClassifier(12, 2).eval()
+    convolutions = [m for m in net.modules() if isinstance(m, torch.nn.Conv2d)]
+    assert [c.out_channels for c in convolutions] == [32, 32, 32, 64, 64, 64, 64, 128, 128]
+    assert [c.stride[1] for c in convolutions] == [1, 1, 1, 2, 1, 1, 1, 2, 1]
+    assert {c.kernel_size for c in convolutions} == {(1, 5)}
+    assert {c.padding for c in convolutions} == {(0, 0)}
+    assert sum(isinstance(m, torch.nn.BatchNorm2d) for m in net.modules()) == 9
+    assert net.dropout.p == 0.6
+    assert net(torch.randn(3, 12, 2000)).min() >= 0
+
+
+def test_published_segmenter_is_built_as_published():
+    net = HuSegmenter(12)
+    convolutions = [m for m in net.modules() if isinstance(m, torch.nn.Conv2d)]
+    assert [c.out_channels for c in convolutions] == [
+        *(32, 32, 64, 64, 128, 128, 256, 256),
+        *(128, 128, 64, 64, 32, 32),
+        1,
+    ]
+    assert [c.kernel_size[1] for c in convolutions] == [5] * 14 + [1]
+    rises = [m for m in net.modules() if isinstance(m, torch.nn.ConvTranspose2d)]
+    assert [(r.kernel_size[1], r.stride[1]) for r in rises] == [(2, 2)] * 3
+    norms = [m for m in net.modules() if isinstance(m, torch.nn.GroupNorm)]
+    assert (
+        [m.num_groups for m in norms]
+        == [m.num_channels for m in norms]
+        == [32, 32, 64, 64, 128, 128, 256, 256]
+    )
+
+
+def test_published_pooling_is_the_root_of_the_sum_of_squares():
+    net = HuSegmenter(2)
+    with torch.no_grad():
+        x = torch.randn(2, 2, 400)
+        seen = {}
+        net.head.register_forward_hook(lambda module, args, output: seen.update(raw=output.squeeze(2)))
+        got = net(x)
+        padded = torch.nn.functional.pad(seen["raw"], (75, 75))
+        expected = padded.unfold(2, 151, 1).square().sum(dim=3).sqrt()
+    assert got.shape == (2, 1, 400)
+    torch.testing.assert_close(got, expected)
+
+
+def test_published_segmenter_has_one_map():
+    with pytest.raises(ValueError, match="one map, got n_maps=2"):
+        HuSegmenter(2, 2)
+
+
+@pytest.mark.parametrize("length", [2, 63, 64, 360, 1001])
+@pytest.mark.parametrize("n_leads", [1, 12])
+def test_any_length(n_leads, length):
+    x = torch.randn(3, n_leads, length)
+    for make, n_maps in ((UNetSegmenter, 2), (HuSegmenter, 1)):
+        assert make(n_channels=n_leads, n_maps=n_maps)(x).shape == (3, n_maps, length)
+    heartbeats = torch.tensor([[0, length - 1], [1, -1], [-1, -1]])
+    joint = JointNetwork(BeatSegmenter(n_leads, 2), ConvolutionalClassifier(n_leads, 4))
+    assert joint(x, heartbeats).maps.shape == (3, 2, length)
+    for make in CLASSIFIERS.values():
+        if length >= make.minimum_length:
+            assert make(n_channels=n_leads, n_outputs=4).eval()(x).shape == (3, 4)
+
+
+def test_shortest_ecg_of_the_published_classifier():
+    net = HuClassifier(1, 2).eval()
+    net(torch.zeros(1, 1, net.minimum_length))
+    with pytest.raises(RuntimeError):
+        net(torch.zeros(1, 1, net.minimum_length - 1))
+
+
+def test_logits_do_not_depend_on_the_other_ecgs_of_the_batch():
+    x = torch.randn(5, 2, 500, dtype=torch.float64)
+    joint = JointNetwork(UNetSegmenter(2, 2, width=4), ConvolutionalClassifier(2, 3, width=4)).double().eval()
+    logits, maps = joint(x)
+    alone = joint(x[3:4])
+    torch.testing.assert_close(alone.logits[0], logits[3])
+    torch.testing.assert_close(alone.maps[0], maps[3])
+
+
+def test_map_multiplies_all_leads():
+    level = torch.tensor([0.25, 0.5]).logit()
+    segmenter = Fixed(lambda x: level[:, None].expand(len(x), 2, x.shape[2]))
+    classifier = Fixed(lambda x: x.mean(dim=2))
+    x = torch.randn(4, 3, 50)
+    logits, maps = JointNetwork(segmenter, classifier)(x)
+    assert maps.shape == (4, 2, 50)
+    torch.testing.assert_close(classifier.seen[0], x * (1 - 0.75 * 0.5))
+    torch.testing.assert_close(logits, (x * 0.625).mean(dim=2))
+
+
+def test_unbounded_map_multiplies_as_it_is():
+    classifier = Fixed(lambda x: x.mean(dim=2))
+    x = torch.randn(2, 1, 20)
+    JointNetwork(Fixed(lambda x: 3 + 0 * x, is_map=True), classifier)(x)
+    torch.testing.assert_close(classifier.seen[0], 3 * x)
+
+
+def test_classifier_alone():
+    joint = JointNetwork(None, Fixed(lambda x: x.mean(dim=2)))
+    x = torch.randn(2, 3, 20)
+    output = joint(x)
+    assert output.maps is None
+    torch.testing.assert_close(output.logits, x.mean(dim=2))
+
+
+def test_union():
+    one = torch.rand(2, 1, 9)
+    assert union(one) is one
+    two = torch.rand(2, 2, 9)
+    both = union(two)
+    torch.testing.assert_close(both[:, 0], two[:, 0] + two[:, 1] - two[:, 0] * two[:, 1])
+
+
+def test_beats_are_judged_by_themselves():
+    """A beat's logit depends on its own samples, and on nothing further away."""
+    net = BeatSegmenter(2, 3, before=20, after=30).eval()
+    x, heartbeats = torch.randn(2, 2, 400), torch.tensor([[50, 150, 300], [100, 200, -1]])
+    logits = net(x, heartbeats)
+    assert logits.shape == (2, 3, 3)
+    changed = x.clone()
+    changed[0, :, 130:180] += 1
+    difference = (net(changed, heartbeats) - logits).abs().amax(dim=1)
+    assert difference[0, 1] > 1e-3
+    difference[0, 1] = 0
+    torch.testing.assert_close(difference, torch.zeros(2, 3), atol=1e-6, rtol=0)
+    alone = net(x[1:], torch.tensor([[200]]))
+    torch.testing.assert_close(alone[0, :, 0], logits[1, :, 1])
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_no_beats_at_all(n):
+    joint = JointNetwork(BeatSegmenter(1, 1), ConvolutionalClassifier(1, 2, width=4))
+    x, heartbeats = torch.randn(3, 1, 200), torch.full((3, n), -1)
+    logits, maps = joint(x, heartbeats)
+    assert maps.abs().max() == 0
+    assert logits.isfinite().all()
+    target, task = torch.eye(2)[[0, 1, 1]], Task(multilabel=False, normal=0, marked=(1,))
+    for objective in OBJECTIVES.values():
+        assert objective()(joint, x, heartbeats, target, task).isfinite().all()
+
+
+def test_map_of_beats_is_their_probability_over_their_spans():
+    level = torch.tensor([[[0.2, 0.8, 0.0]]]).logit(eps=1e-6)
+    segmenter = Fixed(lambda x: level)
+    segmenter.reads_beats = True
+    segmenter.forward = lambda x, heartbeats: level
+    joint = JointNetwork(segmenter, Fixed(lambda x: x.mean(dim=2)))
+    values, (logits, present) = joint.maps(torch.zeros(1, 1, 100), torch.tensor([[20, 40, -1]]))
+    assert present.tolist() == [[[True, True, False]]]
+    assert logits is level
+    torch.testing.assert_close(values[0, 0, [20, 40]], torch.tensor([0.2, 0.8]))
+    assert values[0, 0].argmax() == 40
+    assert values[0, 0, 29] <= 0.2
+    assert values[0, 0, 30] > 0.5
+    assert values[0, 0, 99] > 0.3
+
+
+def test_beats_without_heartbeats():
+    with pytest.raises(ValueError, match="heartbeats=None"):
+        JointNetwork(BeatSegmenter(1, 1), Fixed(lambda x: x))(torch.zeros(1, 1, 200))
+
+
+def test_evidence_of_any_beat():
+    """Of ECGs with and without the label, that one beat has it is cheap only where the ECG has it."""
+    joint = JointNetwork(BeatSegmenter(1, 1), ConvolutionalClassifier(1, 2, width=4)).eval()
+    x, heartbeats = torch.randn(1, 1, 400), torch.tensor([[50, 150, 250, 350]])
+    off = {"area": 0, "complement": 0, "whole": 0, "random": 0}
+    task = Task(multilabel=False, normal=0, marked=(1,))
+    for label in (0, 1):
+        target = torch.eye(2)[[label]]
+        with_beats = Evidence(**off, beat=2.0)(joint, x, heartbeats, target, task)
+        without = Evidence(**off, beat=0)(joint, x, heartbeats, target, task)
+        probability = joint.segmenter(x, heartbeats).sigmoid()
+        any_beat = 1 - (1 - probability).prod()
+        expected = -torch.log(any_beat if label else 1 - any_beat)
+        torch.testing.assert_close(with_beats - without, 2 * expected[None])
+
+
+# --- task and objectives --------------------------------------------------------------------------
+
+SOFTMAX = Task(multilabel=False, normal=0, marked=(1, 2))
+NO_NORMAL = Task(multilabel=False, normal=None, marked=(0, 1, 2))
+MULTILABEL = Task(multilabel=True, normal=None, marked=(0, 1, 2))
+
+
+def test_loss_is_torchs_cross_entropy():
+    logits, label = torch.randn(6, 3), torch.tensor([0, 1, 2, 2, 1, 0])
+    weight = torch.tensor([1.0, 3.0, 0.5])
+    target = torch.nn.functional.one_hot(label, 3).float()
+    task = Task(False, 0, (1, 2), weight)
+    expected = torch.nn.functional.cross_entropy(logits, label, weight=weight, reduction="none")
+    torch.testing.assert_close(task.loss(logits, target), expected)
+    binary = torch.nn.functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    torch.testing.assert_close(MULTILABEL.loss(logits, target), binary.sum(dim=1))
+    weighted = Task(True, None, (0, 1, 2), torch.tensor([[1.0, 2.0], [1.0, 1.0], [0.0, 1.0]]))
+    factor = torch.where(target > 0.5, torch.tensor([2.0, 1.0, 1.0]), torch.tensor([1.0, 1.0, 0.0]))
+    torch.testing.assert_close(weighted.loss(logits, target), (binary * factor).sum(dim=1))
+
+
+@pytest.mark.parametrize(
+    ("task", "empty"),
+    [(SOFTMAX, [1, 0, 0]), (NO_NORMAL, [1 / 3, 1 / 3, 1 / 3]), (MULTILABEL, [0, 0, 0])],
+)
+def test_nothing_left_to_see(task, empty):
+    torch.testing.assert_close(task.nothing(torch.eye(3))[1], torch.tensor(empty, dtype=torch.float32))
+
+
+def test_only_one_output_left():
+    target = torch.tensor([[0.0, 1, 0], [0, 1, 0], [1, 0, 0]])
+    got = SOFTMAX.only(target, torch.tensor([1, 2, 1]))
+    torch.testing.assert_close(got, torch.tensor([[0.0, 1, 0], [1, 0, 0], [1, 0, 0]]))
+    several = torch.tensor([[1.0, 1, 0]])
+    torch.testing.assert_close(MULTILABEL.only(several, torch.tensor([1])), torch.tensor([[0.0, 1, 0]]))
+
+
+@pytest.mark.parametrize("task", [SOFTMAX, NO_NORMAL, MULTILABEL], ids=["softmax", "no normal", "multilabel"])
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_every_objective_gives_a_loss_an_ecg_and_trains_both_parts(name, task):
+    joint = JointNetwork(UNetSegmenter(2, len(task.marked), width=4), ConvolutionalClassifier(2, 3, width=4))
+    x, target = torch.randn(5, 2, 300), torch.eye(3)[[0, 1, 2, 0, 1]]
+    losses = OBJECTIVES[name]()(joint, x, None, target, task)
+    assert losses.shape == (5,)
+    assert losses.isfinite().all()
+    losses.sum().backward()
+    for part in (joint.segmenter, joint.classifier):
+        assert any(p.grad is not None and p.grad.abs().max() > 0 for p in part.parameters())
+
+
+def test_evidence_prefers_the_map_that_holds_the_abnormality():
+    """The first half of the ECG is abnormal; the classifier sees so wherever it is shown."""
+    target = torch.tensor([[0.0, 1]]).repeat(8, 1)
+    task = Task(multilabel=False, normal=0, marked=(1,))
+    x = torch.zeros(8, 1, 100)
+    x[:, :, :50] = 1
+
+    def loss(first, second):
+        level = torch.tensor([first, second]).clamp(0.01, 0.99).logit().repeat_interleave(50)
+        segmenter = Fixed(lambda x: level.expand(len(x), 1, 100))
+        classifier = Fixed(lambda x: torch.stack([0 * x[:, 0, 0], 40 * x.mean(dim=(1, 2)) - 2], dim=1))
+        return Evidence()(JointNetwork(segmenter, classifier), x, None, target, task).mean().item()
+
+    right, everything, nothing, wrong = loss(1, 0), loss(1, 1), loss(0, 0), loss(0, 1)
+    assert right < everything < min(nothing, wrong)
+
+
+def test_evidence_weighs_its_terms():
+    joint = JointNetwork(UNetSegmenter(1, 1, width=4), ConvolutionalClassifier(1, 2, width=4)).eval()
+    task, target = Task(multilabel=False, normal=0, marked=(1,)), torch.eye(2)[[0, 1]]
+    x = torch.randn(2, 1, 200)
+    plain = CrossEntropy()(joint, x, None, target, task)
+    off = {"area": 0, "complement": 0, "whole": 0, "random": 0}
+    torch.testing.assert_close(Evidence(**off)(joint, x, None, target, task), plain)
+    area = Evidence(**{**off, "area": 2})(joint, x, None, target, task)
+    torch.testing.assert_close(area - plain, 2 * joint.maps(x).values.mean(dim=(1, 2)))
+    whole = Evidence(**{**off, "whole": 1})(joint, x, None, target, task)
+    torch.testing.assert_close(whole - plain, task.loss(joint.classifier(x), target))
+
+
+def test_multiple_instance_needs_maps():
+    with pytest.raises(ValueError, match="segmenter=None"):
+        MultipleInstance()(JointNetwork(None, Fixed(lambda x: x)), torch.zeros(1, 1, 9), None, None, SOFTMAX)
+
+
+def test_parameters_of_objectives_are_scikit_learns():
+    evidence = clone(Evidence(area=0.5)).set_params(whole=0.25)
+    assert evidence.get_params() == Evidence(area=0.5, whole=0.25).get_params()
+    assert repr(evidence).startswith("Evidence(area=0.5,")
+    with pytest.raises(ValueError, match=r"Invalid parameter 'size' .* Valid parameters are: \['area'"):
+        evidence.set_params(size=1)
+
+
+# --- augmentation ---------------------------------------------------------------------------------
+
+
+def augment(x, n_leads, per_lead=1, **chosen):
+    return Augmentation(**({"gain": 0, "shift": 0, "noise": 0, "lead_dropout": 0} | chosen))(
+        x, None, n_leads, per_lead=per_lead
+    )[0]
+
+
+def test_augmentation_switched_off_changes_nothing():
+    x = torch.randn(4, 3, 50)
+    torch.testing.assert_close(augment(x, 2), x)
+
+
+def test_gain_is_one_number_a_lead_and_leaves_the_rhythm_alone():
+    x = torch.rand(64, 6, 10) + 1  # two leads, two contrast channels, two of rhythm
+    ratio = augment(x, 2, per_lead=2, gain=0.2) / x
+    torch.testing.assert_close(ratio, ratio[..., :1].expand_as(ratio))
+    torch.testing.assert_close(ratio[:, :2], ratio[:, 2:4])
+    torch.testing.assert_close(ratio[:, 4:], torch.ones(64, 2, 10))
+    assert ratio[:, 0, 0].log().std().item() == pytest.approx(0.2, abs=0.06)
+    assert not torch.allclose(ratio[:, 0], ratio[:, 1])
+
+
+def test_one_lead_always_stays():
+    x = torch.ones(200, 3, 5)
+    silent = (augment(x, 3, lead_dropout=0.9) == 0).all(dim=2)
+    assert silent.any(dim=1).float().mean() > 0.2
+    assert not silent.all(dim=1).any()
+    assert (augment(x[:, :1], 1, lead_dropout=0.99) == 1).all()
+
+
+def test_shift_moves_all_channels_together():
+    x = torch.arange(100.0).repeat(4, 3, 1)
+    shifted = augment(x, 2, shift=0.2)
+    steps = shifted[..., 0].unique()
+    assert len(steps) == 1
+    torch.testing.assert_close(shifted, torch.roll(x, int(-steps[0]), dims=2))
+    distance = min(steps[0], 100 - steps[0])
+    assert distance <= 20
+
+
+def test_heartbeats_move_with_the_ecg():
+    x = torch.zeros(3, 2, 100)
+    heartbeats = torch.tensor([[5, 50, 95], [3, 60, -1], [-1, -1, -1]])
+    for ecg, beats in zip(x, heartbeats):
+        ecg[:, beats[beats >= 0]] = 1
+    moved, beats = Augmentation(gain=0, shift=0.2, noise=0, lead_dropout=0)(x, heartbeats, 2)
+    assert not torch.equal(moved, x)
+    for ecg, found, before in zip(moved, beats, heartbeats):
+        assert found.tolist() == [*torch.nonzero(ecg[0])[:, 0].tolist(), *[-1] * int((before < 0).sum())]
+
+
+def test_noise_has_a_limit():
+    noise = augment(torch.zeros(100, 2, 400), 1, noise=0.1)
+    levels = noise[:, 0].std(dim=1)
+    assert 0.08 < levels.max() < 0.12
+    assert levels.min() < 0.03
+    assert noise[:, 1].abs().max() == 0
+
+
+def test_augmentation_clones():
+    copy = clone(Augmentation(noise=0.01))
+    assert copy.get_params() == {"gain": 0.2, "shift": 0.05, "noise": 0.01, "lead_dropout": 0.1}
+    assert np.isclose(copy.set_params(gain=0.3).gain, 0.3)
