@@ -374,17 +374,17 @@ def _draw(
         title = DOT.join([why, f"probability of V {probability[row]:.1%}", test.origins[row]])
         display.ax_.set_title(title, loc="left", fontsize=10, fontweight="bold")
         sheets.append(render(display.figure_))
-    shown = dict.fromkeys(str(beat["symbol"]) for row in chosen.values() for beat in test.beats[row])
+    symbols = sorted({str(beat["symbol"]) for row in chosen.values() for beat in test.beats[row]})
+    title = "Which beats made the window abnormal?"
+    words = (
+        "Blue bands and triangles: found by a model that was only ever told which windows hold "
+        "a ventricular beat, not which beats.\n"
+        f"ECG: {source}, patients that the model was not trained on.\n"
+        "Letters: the annotated beats. " + DOT.join(f"{symbol} {SYMBOLS[symbol]}" for symbol in symbols)
+    )
     heading = plt.figure(figsize=(sheets[0].shape[1] / DPI, 1.15))
-    for line, height, size in (
-        ("Which beats made the window abnormal?", 0.80, 15),
-        ("Blue bands and triangles: found by a model that was only ever told which windows hold "
-         "a ventricular beat, not which beats.", 0.53, 10),
-        (f"ECG: {source}, patients that the model was not trained on.", 0.33, 10),
-        ("Letters: annotated beats, " + DOT.join(f"{one} {SYMBOLS[one]}" for one in sorted(shown)), 0.13, 10),
-    ):  # fmt: skip
-        weight = "bold" if size == 15 else "normal"
-        heading.text(LEFT, height, line, fontsize=size, fontweight=weight, va="center", parse_math=False)
+    heading.text(LEFT, 0.80, title, fontsize=15, fontweight="bold", va="center")
+    heading.text(LEFT, 0.33, words, fontsize=10, linespacing=1.5, va="center", parse_math=False)
     buffer = io.BytesIO()
     imsave(buffer, np.concatenate([render(heading), *sheets]), format="png", dpi=DPI)
     return buffer.getvalue()
@@ -405,13 +405,12 @@ def show_results(results: dict[str, Any], console: Console) -> None:
         ("chance", "right"),
     ):
         table.add_column(heading, justify=justify)  # type: ignore[arg-type]
-    within = f"within {1000 * TOLERANCE:.0f} ms"
     for asked, measure, name in (
-        ("Is a ventricular beat in this window?", "area under the ROC curve", "window_auc"),
-        ("Does the map's peak lie inside one?", "pointing game", "pointing_game"),
-        ("Which beats are ventricular?", f"sensitivity, {within}", "beat_sensitivity"),
-        ("", f"positive predictivity, {within}", "beat_positive_predictivity"),
-        ("", f"F1, {within}", "beat_f1"),
+        ("Does this window hold a V beat?", "area under ROC curve", "window_auc"),
+        ("Does the map's peak lie in one?", "pointing game", "pointing_game"),
+        (f"Which beats are V (within {1000 * TOLERANCE:.0f} ms)?", "sensitivity", "beat_sensitivity"),
+        ("", "positive predictivity", "beat_positive_predictivity"),
+        ("", "F1", "beat_f1"),
     ):
         table.add_row(asked, measure, *(_number(scores[name][key]) for key in ("found", "chance")))
     console.print()
@@ -419,7 +418,7 @@ def show_results(results: dict[str, Any], console: Console) -> None:
     console.print(table)
     console.print(
         f"Trained on {len(training['patients'])} other patients: {training['windows']} windows "
-        f"with one label each ({training['windows_with_V']} of them ventricular), and no beat annotation."
+        f"with one label each ({training['windows_with_V']} of them with V), and no beat annotation."
     )
     console.print(f"Tested on {_names(test['patients'])}.")
     seconds = results["seconds"]
@@ -434,7 +433,7 @@ def _verdict(results: dict[str, Any]) -> str:
     pointing = results["scores"]["pointing_game"]
     hits, chance = (round(n_windows * pointing[key]) for key in ("found", "chance"))
     return (
-        f"In {hits} of {n_windows} windows with a ventricular beat, of patients never seen, "
+        f"In {hits} of {n_windows} windows with a ventricular beat (V), of patients never seen, "
         f"the map's peak lay inside one (by chance: {chance})."
     )
 

@@ -64,7 +64,7 @@ def detect_heartbeats(X: ArrayLike, sampling_rate: float) -> list[NDArray[np.int
     spread = np.ptp(X, axis=2, keepdims=True)
     scaled = (X / np.where(spread > 0, spread, 1)).astype(np.float64)
     slopes = np.sqrt((np.gradient(scaled, axis=2) ** 2).sum(axis=1)) if X.shape[2] > 1 else scaled[:, 0]
-    reach = int(round(VOTE_WINDOW * sampling_rate))
+    reach = round(VOTE_WINDOW * sampling_rate)
     heartbeats = []
     for leads, slope in zip(scaled, slopes):
         found = [_detect(signal, sampling_rate) for signal in (*leads, slope)]
@@ -165,7 +165,8 @@ def contrast_channels(
     """Return what distinguishes every beat from the ECG's own median beat.
 
     The median of all beats, aligned on the R peak, is subtracted at every beat, and the difference is
-    divided by the median beat's range; outside of the beats the channels are 0. A beat that looks like most others nearly vanishes, whoever the patient is.
+    divided by the median beat's range; outside of the beats the channels are 0. A beat that looks like
+    most others nearly vanishes, whoever the patient is.
 
     Parameters
     ----------

@@ -77,9 +77,9 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
 
     segmenter : {"auto", "beat", "unet", "hu2021"}, callable or None, default="auto"
         Network that makes the maps. "beat" judges every detected heartbeat by itself, "unet" every sample;
-        "auto" is "beat" where `sampling_rate` is given and "unet" where heartbeats cannot be known. A callable gets ``n_channels`` and ``n_maps`` as keyword arguments and
-        returns a torch module from (batch, n_channels, time) to logits (batch, n_maps, time). None is the
-        classifier alone, for comparison.
+        "auto" is "beat" where `sampling_rate` is given and "unet" where heartbeats cannot be known. A
+        callable gets ``n_channels`` and ``n_maps`` as keyword arguments and returns a torch module from
+        (batch, n_channels, time) to logits (batch, n_maps, time). None is the classifier alone, for comparison.
 
     classifier : {"convolutional", "hu2021"} or callable, default="convolutional"
         Network that reads the modulated ECG. A callable gets ``n_channels`` and ``n_outputs`` as keyword
@@ -426,8 +426,8 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         plan = self._plan(labels, weight, seed)
         if keep and channels.values.shape[1] != self._n_channels:
             raise ValueError(
-                f"warm_start=True needs the leads and the channels of the last fit, got {channels.values.shape[1]} "
-                f"channels of {ecgs.shape[1]} leads, expected {self._n_channels} channels."
+                "warm_start=True needs the leads and the channels of the last fit, got "
+                f"{channels.values.shape[1]} channels of {ecgs.shape[1]} leads, expected {self._n_channels}."
             )
         if not keep:
             with seeded(seed, plan.device):
@@ -687,7 +687,7 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         few = torch.from_numpy(channels.values[:2]).to(torch.float32)
         network.eval()
         with torch.no_grad():
-            if callable(self.segmenter) and not getattr(network.segmenter, "reads_beats", False):
+            if network.segmenter is not None and not getattr(network.segmenter, "reads_beats", False):
                 allowed: set[tuple[int, ...]] = {
                     (len(few), n_maps, few.shape[2]) for n_maps in (1, len(self._marked))
                 }

@@ -300,7 +300,7 @@ def train(
     n_samples = len(training.weight)
     batch_size = n_samples if plan.batch_size is None else min(plan.batch_size, n_samples)
     n_batches = math.ceil(n_samples / batch_size) * plan.max_epochs
-    callbacks: list[tuple[str, Callback]] = [
+    callbacks: list[Any] = [
         ("clipping", GradientNormClipping(5.0)),
         ("divergence", divergence := _RestoreOnDivergence()),
     ]
@@ -317,6 +317,10 @@ def train(
         callbacks.append(("schedule", cycle))
     if plan.verbose:
         callbacks.append(("progress_bar", _ProgressBar(n_batches)))
+    callbacks += plan.callbacks
+    if validation is not None:
+        # last, so that the others see the last epoch
+        callbacks.append(("early_stopping", stopping))
     network.to(device=plan.device, dtype=plan.dtype)
     net = _JointNet(
         network,
@@ -331,8 +335,7 @@ def train(
         iterator_valid__collate_fn=_as_is,
         iterator_valid__batch_size=PREDICTION_BATCH,
         train_split=None if validation is None else predefined_split(_Batches(validation, plan.dtype)),
-        # early stopping comes last, so that the others see the last epoch
-        callbacks=[*callbacks, *plan.callbacks, *([] if validation is None else [("early_stopping", stopping)])],
+        callbacks=callbacks,
         callbacks__print_log=None,
         verbose=0,
         device=plan.device,

@@ -201,7 +201,7 @@ def test_ecgs_of_no_weight_are_not_used(binary):
     wrong[30:] = y[::-1][:10]
     a = small().fit(X, y, sample_weight=weight)
     b = small().fit(spoilt, wrong, sample_weight=weight)
-    np.testing.assert_array_equal(a.predict_proba(X), b.predict_proba(X))
+    np.testing.assert_allclose(a.predict_proba(X), b.predict_proba(X), atol=1e-3)
 
 
 def test_class_weight_of_labels(multilabel):
@@ -223,6 +223,9 @@ def test_class_weight_of_labels(multilabel):
     "params",
     [
         {"segmenter": None},
+        {"segmenter": "beat"},
+        {"segmenter": "unet"},
+        {"segmenter": "unet", "rhythm": False, "contrast": False},
         {"objective": CrossEntropy()},
         {"objective": "multiple_instance"},
         {"objective": MultipleInstance(top=0.1)},
@@ -629,8 +632,8 @@ def fit_and_predict(clf, X, y, n_threads):
 def test_workers_agree_with_the_parent(binary):
     """To the last digit with the same number of threads; sums are rounded otherwise with another."""
     X, y, _ = binary
-    X, y = X[:24], y[:24]
-    jobs = [(small(n_threads=1), 1), (small(n_threads=1), 2), (small(), 2)]
+    X, y = X[:16], y[:16]
+    jobs = [(small(n_threads=1), 1), (small(n_threads=1), 2), (small(max_epochs=1), 2)]
     with Parallel(n_jobs=2) as workers:
         results = workers(delayed(fit_and_predict)(clf, X, y, n) for clf, n in jobs)
     before = torch.get_num_threads()
@@ -638,13 +641,14 @@ def test_workers_agree_with_the_parent(binary):
         torch.set_num_threads(2)
         parent = small(n_threads=1).fit(X, y).predict_proba(X)
         torch.set_num_threads(1)
+        short = small(max_epochs=1).fit(X, y).predict_proba(X)
         free = small().fit(X, y).predict_proba(X)
     finally:
         torch.set_num_threads(before)
     np.testing.assert_array_equal(results[0], parent)
     np.testing.assert_array_equal(results[1], parent)
     np.testing.assert_array_equal(free, parent)
-    np.testing.assert_allclose(results[2], parent, atol=0.02)
+    np.testing.assert_allclose(results[2], short, atol=0.01)
 
 
 def test_prediction_does_not_depend_on_the_other_ecgs(binary, fitted):

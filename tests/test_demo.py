@@ -90,7 +90,7 @@ def test_show_results_prints_each_number_and_nothing_undefined(run):
     }
     pointing = results["scores"]["pointing_game"]
     assert rows["pointing game"] == [f"{pointing['found']:.3f}", f"{pointing['chance']:.3f}"]
-    assert rows["F1, within 150 ms"] == ["undefined", "0.123"]
+    assert rows["F1"] == ["undefined", "0.123"]
     assert f"Tested on patients {', '.join(results['tested_on']['patients'])}." in lines
 
 

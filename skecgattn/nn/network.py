@@ -7,7 +7,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-
 TAPER = 2.0
 """How fast the map of a beat falls beside its R peak: to half within half the length of the ECG."""
 
@@ -18,7 +17,7 @@ class JointOutput(NamedTuple):
     logits: Tensor
     """Class logits (batch, n_outputs)."""
     maps: Tensor | None
-    """Attention maps (batch, n_maps, time), one a class where the task has several; None without segmenter."""
+    """Attention maps (batch, n_maps, time), one a class; None without segmenter."""
 
 
 class Maps(NamedTuple):
@@ -46,7 +45,8 @@ class JointNetwork(nn.Module):
     segmenter : Module or None
         From (B, C, T) to (B, K, T): logits, turned into maps by a sigmoid, or maps where the module
         has a true attribute ``is_map``; or from (B, C, T) and R peaks (B, n) to logits (B, K, n) of
-        the beats where it has a true attribute ``reads_beats``. None leaves the ECG as it is: the classifier alone.
+        the beats where it has a true attribute ``reads_beats``. None leaves the ECG as it is:
+        the classifier alone.
     classifier : Module
         From (B, C, T) to logits (B, n_outputs).
 
@@ -67,8 +67,8 @@ class JointNetwork(nn.Module):
         ----------
         x : Tensor of shape (B, C, T)
         heartbeats : Tensor of shape (B, n), integer, optional
-            R peaks of each ECG, ascending, then -1. A segmenter with a true attribute ``reads_beats`` needs them
-            and returns a logit (B, K, n) for each; the map has one value a beat then, slightly
+            R peaks of each ECG, ascending, then -1. A segmenter with a true attribute ``reads_beats``
+            needs them and returns a logit (B, K, n) for each; the map has one value a beat then, slightly
             highest at its R peak.
         """
         if self.segmenter is None:

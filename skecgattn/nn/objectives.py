@@ -142,7 +142,8 @@ class Evidence(Objective):
     area : float, default=1.0
         Weight of the mean of the map.
     beat : float, default=1.0
-        Weight of the cross-entropy of the probability that any beat is abnormal, where the segmenter judges heartbeats.
+        Weight of the cross-entropy of the probability that any beat is abnormal, where the segmenter
+        judges heartbeats.
     complement : float, default=1.0
         Weight of the cross-entropy on the complement.
     whole : float, default=0.5

@@ -260,14 +260,11 @@ class BeatSegmenter(nn.Module):
             nn.Flatten(),
             nn.Linear(widths[-1] * -(-(before + after) // 8), n_features),
         )
+        last = nn.Linear(n_features, n_maps)
+        nn.init.constant_(last.bias, -2.0)  # most beats are normal
         self.head = nn.Sequential(
-            nn.Linear(n_features + 2 * n_rhythm, n_features),
-            nn.ReLU(),
-            nn.Dropout(dropout),
-            nn.Linear(n_features, n_maps),
+            nn.Linear(n_features + 2 * n_rhythm, n_features), nn.ReLU(), nn.Dropout(dropout), last
         )
-        # most beats are normal
-        nn.init.constant_(self.head[-1].bias, -2.0)
         self.n_maps = n_maps
 
     def forward(self, x: Tensor, heartbeats: Tensor) -> Tensor:
