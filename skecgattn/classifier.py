@@ -57,6 +57,12 @@ NORMAL_LABELS = (
 BEAT_BEFORE, BEAT_AFTER = 0.3, 0.45
 """Seconds around the R peak that the "beat" segmenter reads."""
 
+FALSE_ALARMS = 0.002
+"""Share of beats in held-out ECGs without the label that may be located: one false beat in some minutes."""
+
+THRESHOLD_RANGE = (0.35, 0.7)
+"""Bounds of the learned threshold: a few held-out patients say little about others."""
+
 CHUNK = 512
 """ECGs that prediction holds in memory at a time."""
 
@@ -79,7 +85,8 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         Network that makes the maps. "beat" judges every detected heartbeat by itself, "unet" every sample;
         "auto" is "beat" where `sampling_rate` is given and "unet" where heartbeats cannot be known. A
         callable gets ``n_channels`` and ``n_maps`` as keyword arguments and returns a torch module from
-        (batch, n_channels, time) to logits (batch, n_maps, time). None is the classifier alone, for comparison.
+        (batch, n_channels, time) to logits (batch, n_maps, time). None is the classifier alone, for
+        comparison.
 
     classifier : {"convolutional", "hu2021"} or callable, default="convolutional"
         Network that reads the modulated ECG. A callable gets ``n_channels`` and ``n_outputs`` as keyword
@@ -120,7 +127,7 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         Weights of the classes as in scikit-learn; for multilabel `y` a list of ``{0: ..., 1: ...}``, one
         a label.
 
-    max_epochs : int, default=15
+    max_epochs : int, default=8
         Largest number of epochs.
 
     batch_size : int or None, default=64
@@ -146,7 +153,7 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
     validation_fraction : float, default=0.15
         Share of ECGs held out.
 
-    patience : int, default=6
+    patience : int, default=5
         Epochs without improvement after which training stops.
 
     warm_start : bool, default=False
@@ -163,11 +170,11 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         Floating-point type. "bfloat16" keeps weights in float32 and multiplies in bfloat16; "auto" does that
         on CUDA devices that can, and is "float32" elsewhere.
 
-    n_threads : int or None, default=None
-        Threads that torch computes with on the CPU; None leaves the number that is set, which is that of the
-        cores and less in joblib's workers. Sums are rounded otherwise with another number, and training makes
-        that a difference of up to some per cent in a probability: give a number where results must be
-        equal to the last digit across processes or machines.
+    n_threads : int or None, default=1
+        Threads that torch computes with on the CPU in this estimator. With another number sums are rounded
+        otherwise, which training can make a difference of some per cent in a probability: one
+        thread gives the same weights in a script, in joblib's workers and on a bigger machine, and leaves
+        the cores to a parallel search. A single `fit` is faster with more; None takes torch's own number.
 
     random_state : int, RandomState instance or None, default=None
         Decides initial weights, validation split, batches, augmentation and dropout.
@@ -275,7 +282,7 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         contrast: bool = True,
         normal_class: Any = "auto",
         class_weight: dict | list | str | None = None,
-        max_epochs: int = 15,
+        max_epochs: int = 8,
         batch_size: int | None = 64,
         lr: float = 3e-3,
         lr_schedule: str = "one_cycle",
@@ -283,12 +290,12 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         augmentation: bool | Augmentation = True,
         early_stopping: bool = True,
         validation_fraction: float = 0.15,
-        patience: int = 6,
+        patience: int = 5,
         warm_start: bool = False,
         callbacks: list | None = None,
         device: str = "auto",
         precision: str = "auto",
-        n_threads: int | None = None,
+        n_threads: int | None = 1,
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
     ) -> None:
@@ -687,11 +694,17 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         few = torch.from_numpy(channels.values[:2]).to(torch.float32)
         network.eval()
         with torch.no_grad():
-            if network.segmenter is not None and not getattr(network.segmenter, "reads_beats", False):
+            if network.segmenter is not None:
+                inputs, length = [few], few.shape[2]
+                if getattr(network.segmenter, "reads_beats", False):
+                    if channels.heartbeats is None:
+                        raise ValueError("this segmenter needs sampling_rate to find heartbeats, got None.")
+                    inputs.append(torch.from_numpy(channels.heartbeats[:2]))
+                    length = channels.heartbeats.shape[1]
                 allowed: set[tuple[int, ...]] = {
-                    (len(few), n_maps, few.shape[2]) for n_maps in (1, len(self._marked))
+                    (len(few), n_maps, length) for n_maps in (1, len(self._marked))
                 }
-                _check_output("segmenter", network.segmenter(few), allowed)
+                _check_output("segmenter", network.segmenter(*inputs), allowed)
             _check_output("classifier", network.classifier(few), {(len(few), self._n_outputs)})
         return network
 
@@ -967,17 +980,20 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
             )
 
     def _learn_thresholds(self, samples: Samples, rows: NDArray) -> None:
-        """Learn from labels alone the score above which a beat is abnormal.
+        """Learn from labels alone the score from which a beat is abnormal.
 
-        Of the scores of the held-out ECGs' highest beats, the one that tells best (F1) whether
-        an ECG has the label.
+        All beats of a held-out ECG without the label are normal: hardly any of them may reach the threshold.
         """
         if samples.channels.heartbeats is None or not self.map_labels_:
             return
         scores = self._beat_scores(samples.channels.rows(rows))[1]
-        highest = np.array([s.max(axis=0) if len(s) else np.zeros(len(self.map_labels_)) for s in scores])
-        present = samples.target[rows][:, list(self._marked)] > 0.5
-        self.thresholds_ = np.array([_best_threshold(h, p) for h, p in zip(highest.T, present.T)])
+        absent = samples.target[rows][:, list(self._marked)] < 0.5
+        self.thresholds_ = np.array(
+            [
+                _quiet_threshold([beats[:, k] for beats, none in zip(scores, absent[:, k]) if none])
+                for k in range(len(self.map_labels_))
+            ]
+        )
 
     # --- prediction -------------------------------------------------------------------------------
 
@@ -1085,16 +1101,12 @@ def _chunks(X: NDArray) -> list[NDArray]:
     return [X[start : start + CHUNK] for start in range(0, len(X), CHUNK)]
 
 
-def _best_threshold(highest: NDArray, present: NDArray) -> float:
-    """Return the threshold with the best F1 of telling `present` from the highest score of each ECG."""
-    if present.all() or not present.any():
+def _quiet_threshold(normal: list[NDArray[np.float64]]) -> float:
+    """Return the score that all but a share of `FALSE_ALARMS` of normal beats stay below, within bounds."""
+    scores = np.concatenate([np.empty(0), *normal])
+    if len(scores) == 0:
         return 0.5
-    order = np.argsort(-highest, kind="stable")
-    hits = np.cumsum(present[order])
-    f1 = 2 * hits / (np.arange(1, len(hits) + 1) + present.sum())
-    best = int(f1.argmax())
-    below = highest[order[min(best + 1, len(order) - 1)]]
-    return float(np.clip((highest[order[best]] + below) / 2, 0.05, 0.95))
+    return float(np.clip(np.quantile(scores, 1 - FALSE_ALARMS), *THRESHOLD_RANGE))
 
 
 def _on_cpu(value: Any) -> Any:

@@ -22,7 +22,7 @@ from skecgattn import AttentionECGClassifier
 from skecgattn.beats import BEAT_DTYPE
 from skecgattn.datasets import make_ecg
 from skecgattn.exceptions import ECGWarning, TrainingDivergedError
-from skecgattn.nn import Augmentation, CrossEntropy, Evidence, MultipleInstance
+from skecgattn.nn import Augmentation, BeatSegmenter, CrossEntropy, Evidence, MultipleInstance
 
 RATE = 128
 SMALL = {"resample_to": None, "width": 4, "max_epochs": 2, "batch_size": 16, "random_state": 0}
@@ -323,6 +323,21 @@ def test_networks_of_ones_own(multiclass):
     np.testing.assert_array_equal(again.predict_proba(X), clf.predict_proba(X))
 
 
+def own_beat_segmenter(n_channels, n_maps):
+    return BeatSegmenter(n_channels, n_maps, before=20, after=30, width=6)
+
+
+def test_judge_of_beats_of_ones_own(multiclass):
+    X, y, _ = multiclass
+    clf = small(segmenter=own_beat_segmenter).fit(X, y)
+    assert_usable(clf, X)
+    assert clf.segment(X, target="S").shape == (len(X), X.shape[2])
+    with pytest.raises(ValueError, match="segmenter needs sampling_rate to find heartbeats, got None"):
+        small(segmenter=own_beat_segmenter).set_params(sampling_rate=None).fit(X, y)
+    with pytest.raises(ValueError, match="segmenter='beat' needs sampling_rate"):
+        small(segmenter="beat").set_params(sampling_rate=None).fit(X, y)
+
+
 @pytest.mark.parametrize(
     ("params", "error", "message"),
     [
@@ -336,6 +351,11 @@ def test_networks_of_ones_own(multiclass):
             {"segmenter": lambda n_channels, n_maps: Line(n_channels, n_maps + 2, mean=False)},
             ValueError,
             r"module of segmenter must return a tensor of shape \(2, 1, 640\), got shape \(2, 3, 640\)",
+        ),
+        (
+            {"segmenter": lambda n_channels, n_maps: BeatSegmenter(n_channels, n_maps + 1)},
+            ValueError,
+            r"module of segmenter must return a tensor of shape \(2, 1, \d+\), got shape \(2, 2, \d+\)",
         ),
         (
             {"classifier": lambda n_channels, n_outputs: Line(n_channels, n_outputs + 1, mean=True)},

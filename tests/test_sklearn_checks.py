@@ -1,4 +1,4 @@
-"""scikit-learn's complete suite of checks on the classifier: nothing expected to fail, nothing tagged away."""
+"""scikit-learn's complete suite of checks on the classifier: nothing expected to fail or tagged away."""
 
 from __future__ import annotations
 

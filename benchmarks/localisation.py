@@ -1,0 +1,182 @@
+"""Do maps learned from window labels find the abnormal beats of patients never seen?
+
+MIT-BIH, DS1 to DS2 (de Chazal et al. 2004), 10 s windows labelled [S, V]. Beat annotations are
+used for scoring only. Writes ``localisation.json`` and ``localisation.md`` beside this file::
+
+    python benchmarks/localisation.py --seeds 5
+    python benchmarks/localisation.py --methods default classifier-alone --seeds 1 --output /tmp
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.metrics import roc_auc_score
+from tqdm.auto import tqdm
+
+from skecgattn import AttentionECGClassifier, metrics
+from skecgattn.datasets import fetch_mitbih, make_windows
+from skecgattn.inspection import grad_cam, guided_grad_cam, integrated_gradients
+
+LABELS = ("S", "V")
+RATE = 360.0
+
+METHODS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "U-Net segmenter": {"segmenter": "unet"},
+    "U-Net, cross-entropy only": {"segmenter": "unet", "objective": "cross_entropy"},
+    "multiple instance": {"segmenter": "unet", "objective": "multiple_instance"},
+    "classifier alone": {"segmenter": None},
+}
+ATTRIBUTIONS: dict[str, Callable[..., np.ndarray]] = {
+    "Grad-CAM": grad_cam,
+    "guided Grad-CAM": guided_grad_cam,
+    "integrated gradients": integrated_gradients,
+}
+
+
+def score_maps(maps: np.ndarray, beats: np.ndarray, label: str, correct: np.ndarray) -> dict[str, float]:
+    """Score the maps of one class: all windows that hold it; of the pointing game also the correct ones."""
+    point, chance = metrics.pointing_game(maps, beats, label=label, return_chance=True)
+    mass, mass_chance = metrics.attention_mass(maps, beats, label=label, return_chance=True)
+    beat_ap = metrics.map_average_precision(maps, beats, label=label, level="beat")
+    scores = {
+        "pointing game": point,
+        "pointing game, chance": chance,
+        "attention mass": mass,
+        "attention mass, chance": mass_chance,
+        "beat AP": beat_ap,
+        "beat AUROC": metrics.map_auroc(maps, beats, label=label, level="beat"),
+    }
+    if correct.any():
+        scores["pointing game, correct windows"] = metrics.pointing_game(
+            maps, beats, label=label, mask=correct
+        )
+    return scores
+
+
+def run(settings: dict[str, Any], seed: int, train: tuple, test: tuple) -> dict[str, Any]:
+    """Train one estimator on DS1 and score it on DS2."""
+    X, y, patient, _ = train
+    X_test, y_test, patient_test, beats = test
+    clf = AttentionECGClassifier(RATE, random_state=seed, **settings)
+    start = time.perf_counter()
+    clf.fit(X, y, groups=patient)
+    row: dict[str, Any] = {"training time (s)": time.perf_counter() - start, "epochs": clf.n_iter_}
+    start = time.perf_counter()
+    probability = clf.predict_proba(X_test)
+    row["windows a second"] = len(X_test) / (time.perf_counter() - start)
+    area = roc_auc_score(y_test, probability, average=None)
+    row["window AUC"] = dict(zip(LABELS, map(float, area)))
+    sources: dict[str, Callable] = {"": clf.segment} if clf.map_labels_ else ATTRIBUTIONS
+    if not clf.map_labels_:
+        sources = {name: _bound(function, clf) for name, function in ATTRIBUTIONS.items()}
+    row["maps"] = {}
+    for k, label in enumerate(LABELS):
+        correct = (y_test[:, k] == 1) & (probability[:, k] > 0.5)
+        shown = y_test[:, k] == 1
+        for name, source in sources.items():
+            maps = np.zeros((len(X_test), X_test.shape[2]), dtype=np.float32)
+            maps[shown] = source(X_test[shown], target=k)
+            row["maps"].setdefault(name, {})[label] = score_maps(maps, beats, label, correct)
+    if clf.map_labels_:
+        located = clf.locate(X_test)
+        row["thresholds"] = clf.thresholds_.tolist()
+        row["beats"] = {label: _detect(beats, located, k, label) for k, label in enumerate(LABELS)}
+        rest = patient_test != "232"
+        row["beats"]["S without 232"] = _detect(
+            beats[rest], [b for b, keep in zip(located, rest) if keep], 0, "S"
+        )
+    return row
+
+
+def _bound(function: Callable, clf: AttentionECGClassifier) -> Callable:
+    return lambda X, target: function(clf, X, target)
+
+
+def _detect(beats: np.ndarray, located: list, k: int, label: str) -> dict[str, float]:
+    found, chance = metrics.beat_detection(
+        beats,
+        located,
+        label=label,
+        sampling_rate=RATE,
+        predicted_label=k,
+        zero_division=0.0,
+        return_chance=True,
+    )
+    return {
+        "sensitivity": found.sensitivity,
+        "positive predictivity": found.positive_predictivity,
+        "F1": found.f1,
+        "F1, chance": chance.f1,
+    }
+
+
+def table(results: dict[str, list[dict[str, Any]]]) -> str:
+    """Return the results as Markdown: mean ± standard deviation over seeds."""
+    columns = [("window AUC", lambda r, m, c: r["window AUC"][c])]
+    for name in ("pointing game", "pointing game, correct windows", "attention mass", "beat AP"):
+        columns.append((name, lambda r, m, c, name=name: r["maps"][m][c].get(name, np.nan)))
+    for name in ("sensitivity", "positive predictivity", "F1"):
+        columns.append((name, lambda r, m, c, name=name: r.get("beats", {}).get(c, {}).get(name, np.nan)))
+    lines = []
+    for label in LABELS:
+        any_row = next(iter(results.values()))[0]
+        chance = next(iter(any_row["maps"].values()))[label]
+        lines += [
+            f"### {label}",
+            "",
+            f"Chance: pointing game {chance['pointing game, chance']:.3f}, attention mass "
+            f"{chance['attention mass, chance']:.3f}.",
+            "",
+            "| method | seeds | " + " | ".join(name for name, _ in columns) + " |",
+            "| --- " * (len(columns) + 2) + "|",
+        ]
+        for method, rows in results.items():
+            for source in rows[0]["maps"]:
+                cells = []
+                for _, get in columns:
+                    values = np.array([get(row, source, label) for row in rows], dtype=float)
+                    spread = f" ± {values.std(ddof=1):.3f}" if len(values) > 1 else ""
+                    cells.append("–" if np.isnan(values).any() else f"{values.mean():.3f}{spread}")
+                name = f"{method} + {source}" if source else method
+                lines.append(f"| {name} | {len(rows)} | " + " | ".join(cells) + " |")
+        lines.append("")
+    lines += ["### Time", "", "| method | training (s) | windows a second |", "| --- | --- | --- |"]
+    for method, rows in results.items():
+        seconds = np.mean([row["training time (s)"] for row in rows])
+        speed = np.mean([row["windows a second"] for row in rows])
+        lines.append(f"| {method} | {seconds:.0f} | {speed:.0f} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Run the methods asked for and write the tables."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--seeds", type=int, default=5, help="number of seeds, from 0 (default 5)")
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS), metavar="METHOD")
+    parser.add_argument("--output", type=Path, default=Path(__file__).parent, help="folder for the tables")
+    options = parser.parse_args()
+    train = make_windows(fetch_mitbih("ds1", verbose=False))
+    test = make_windows(fetch_mitbih("ds2", verbose=False))
+    results: dict[str, list[dict[str, Any]]] = {}
+    with tqdm(total=len(options.methods) * options.seeds, desc="trainings") as bar:
+        for method in options.methods:
+            for seed in range(options.seeds):
+                row = run(METHODS[method], seed, train, test)
+                results.setdefault(method, []).append(row)
+                (options.output / "localisation.json").write_text(json.dumps(results, indent=1))
+                (options.output / "localisation.md").write_text(table(results))
+                bar.update()
+
+
+if __name__ == "__main__":
+    main()
