@@ -1,4 +1,4 @@
-"""Do maps learned from window labels find the abnormal beats of patients never seen?
+"""Whether maps learned from window labels find the abnormal beats of patients never seen.
 
 MIT-BIH, DS1 to DS2 (de Chazal et al. 2004), 10 s windows labelled [S, V]. Beat annotations are
 used for scoring only. Writes ``localisation.json`` and ``localisation.md`` beside this file::

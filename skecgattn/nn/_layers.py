@@ -31,9 +31,10 @@ class ConvolutionBlock(nn.Module):
         super().__init__()
         self.convolution = Convolution(n_in, n_out, kernel_size, stride=stride)
         self.norm = nn.GroupNorm(group_count(n_out), n_out)
+        self.activation = nn.ReLU()  # a module, as guided backpropagation needs it
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.relu(self.norm(self.convolution(x)))
+        return self.activation(self.norm(self.convolution(x)))
 
 
 def group_count(n_channels: int, target: int = 4) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from ._layers import Convolution, ConvolutionBlock, pad_to_multiple, to_plane
 
@@ -116,12 +115,14 @@ class HuClassifier(nn.Module):
         self.hidden = nn.Linear(widths[-1], 128)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(128, n_outputs)
+        # modules, as guided backpropagation needs them
+        self.hidden_activation, self.head_activation = nn.ReLU(), nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits (batch, n_outputs) of an ECG (batch, n_channels, time)."""
         h = self.features(to_plane(x)).mean(dim=(2, 3))
-        h = self.dropout(functional.relu(self.hidden(h)))
-        return functional.relu(self.head(h))
+        h = self.dropout(self.hidden_activation(self.hidden(h)))
+        return self.head_activation(self.head(h))
 
 
 CLASSIFIERS: dict[str, type[nn.Module]] = {
