@@ -2,7 +2,7 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
-PIP_INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 # the first Python that is new enough and can make an environment; another one by `make PYTHON=... test`
 PYTHON ?= $(firstword $(foreach name,python3 python,$(shell \

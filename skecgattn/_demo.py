@@ -28,6 +28,7 @@ from . import __version__
 from ._aami import MITBIH_DS1, MITBIH_DS2
 from .classifier import AttentionECGClassifier
 from .datasets import DataNotFoundError, fetch_mitbih, make_ecg, make_windows
+from .inspection import AttentionMapDisplay
 from .metrics import beat_detection, pointing_game
 
 DATA = ("auto", "mitbih", "synthetic")
@@ -154,12 +155,14 @@ def run_demo(
     with clock("data"):
         source, training, test = _get_data(data, seed, step, n_patients, verbose)
     with clock("training"):
-        # so few held-out patients would stop so short a training by luck
+        # Few held-out patients would stop so short a training by luck. Threads would make results depend on
+        # their number, and wait for each other where other programs run.
         model = AttentionECGClassifier(
             SAMPLING_RATE,
             max_epochs=max_epochs,
             batch_size=16,
             early_stopping=False,
+            n_threads=1,
             random_state=seed,
             verbose=int(verbose),
         ).fit(training.X, training.y)
@@ -242,7 +245,7 @@ def _get_data(
                 "ECG instead. For real ECG go online, or set SKECGATTN_DATA to a folder with 'mitdb' in it.",
                 stacklevel=3,
             )
-    return "synthetic ECG", *_synthetic(seed, n_patients)
+    return "Synthetic ECG", *_synthetic(seed, n_patients)
 
 
 def _real(step: float, verbose: bool) -> tuple[_Windows, _Windows]:
@@ -327,14 +330,14 @@ def _score(
 
 
 def _telling_windows(y: NDArray, probability: NDArray) -> dict[str, int]:
-    """Choose windows by their place in the model's ranking: its best, its usual, and its two worst."""
+    """Choose windows by their place in the model's ranking: its best, its middle, and its two worst."""
     order = np.argsort(-probability, kind="stable")
     abnormal, normal = order[y[order] == "V"].tolist(), order[y[order] != "V"].tolist()
     return {
         "Surest window with V": abnormal[0],
         "Median window with V": abnormal[len(abnormal) // 2],
-        "Least sure window with V, the worst miss": abnormal[-1],
-        "Surest window without V, the worst false alarm": normal[0],
+        "Least sure window with V": abnormal[-1],
+        "Surest window without V": normal[0],
     }
 
 
@@ -350,8 +353,6 @@ def _draw(
     import matplotlib.pyplot as plt
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.image import imsave
-
-    from .inspection import AttentionMapDisplay
 
     def render(figure: Any) -> NDArray:
         figure.set_dpi(DPI)
@@ -379,7 +380,7 @@ def _draw(
     words = (
         "Blue bands and triangles: found by a model that was only ever told which windows hold "
         "a ventricular beat, not which beats.\n"
-        f"ECG: {source}, patients that the model was not trained on.\n"
+        f"{source}, patients that the model was not trained on.\n"
         "Letters: the annotated beats. " + DOT.join(f"{symbol} {SYMBOLS[symbol]}" for symbol in symbols)
     )
     heading = plt.figure(figsize=(sheets[0].shape[1] / DPI, 1.15))

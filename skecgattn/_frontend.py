@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from .beats import contrast_channels, detect_heartbeats, rhythm_channels, stack_heartbeats
 from .preprocessing import bandpass, resample, robust_scale
 
+BLOCK = 256
+"""ECGs that are transformed at a time."""
+
 
 class Channels(NamedTuple):
     """What the networks read of ECGs."""
@@ -65,6 +68,19 @@ class FrontEnd:
 
     def transform(self, X: NDArray, dtype: type = np.float32) -> Channels:
         """Return the channels of ECGs (n_samples, n_leads, n_timesteps)."""
+        values: NDArray | None = None
+        heartbeats: list[NDArray[np.int64]] = []
+        # some at a time: filters work in float64, and the whole of X may be most of the memory
+        for start in range(0, len(X), BLOCK):
+            part, beats = self._transform_block(X[start : start + BLOCK], dtype)
+            if values is None:
+                values = np.empty((len(X), *part.shape[1:]), dtype=dtype)
+            values[start : start + BLOCK] = part
+            heartbeats += beats
+        assert values is not None
+        return Channels(values, None if self.rate is None else stack_heartbeats(heartbeats))
+
+    def _transform_block(self, X: NDArray, dtype: type) -> tuple[NDArray, list[NDArray[np.int64]]]:
         rate = self.rate
         if self.sampling_rate is not None and rate is not None:
             X = resample(X, self.sampling_rate, rate)
@@ -77,14 +93,14 @@ class FrontEnd:
             X = robust_scale(X)
         X = X.astype(dtype, copy=False)
         if rate is None:
-            return Channels(X, None)
+            return X, []
         heartbeats = detect_heartbeats(X, rate)
         channels = [X]
         if self.contrast:
             channels.append(contrast_channels(X, heartbeats, rate).astype(dtype, copy=False))
         if self.rhythm:
             channels.append(rhythm_channels(heartbeats, X.shape[2]).astype(dtype, copy=False))
-        return Channels(np.concatenate(channels, axis=1), stack_heartbeats(heartbeats))
+        return np.concatenate(channels, axis=1), heartbeats
 
     def to_ecg_time(self, beats: NDArray[np.int64], n_timesteps: int) -> NDArray[np.int64]:
         """Return sample indices of the channels as sample indices of the ECG."""

@@ -60,13 +60,12 @@ def detect_heartbeats(X: ArrayLike, sampling_rate: float) -> list[NDArray[np.int
     >>> [int(abs(len(r) - 12) < 6) for r in detect_heartbeats(X, 250)]
     [1, 1]
     """
-    X = np.asarray(X)
-    spread = np.ptp(X, axis=2, keepdims=True)
-    scaled = (X / np.where(spread > 0, spread, 1)).astype(np.float64)
-    slopes = np.sqrt((np.gradient(scaled, axis=2) ** 2).sum(axis=1)) if X.shape[2] > 1 else scaled[:, 0]
     reach = round(VOTE_WINDOW * sampling_rate)
     heartbeats = []
-    for leads, slope in zip(scaled, slopes):
+    for ecg in np.asarray(X):
+        spread = np.ptp(ecg, axis=1, keepdims=True)
+        leads = (ecg / np.where(spread > 0, spread, 1)).astype(np.float64)
+        slope = np.sqrt((np.gradient(leads, axis=1) ** 2).sum(axis=0)) if leads.shape[1] > 1 else leads[0]
         found = [_detect(signal, sampling_rate) for signal in (*leads, slope)]
         if len(leads) == 1:
             on_lead, on_slope = found

@@ -64,7 +64,7 @@ def test_demo_without_data_says_so_in_one_line(small, monkeypatch, tmp_path):
     assert result.exit_code == 0, result.output
     assert result.stderr.startswith("note: MIT-BIH is not on this machine and could not be downloaded")
     assert result.stderr.count("\n") == 1
-    assert "synthetic ECG: 2 patients" in result.stdout
+    assert "Synthetic ECG: 2 patients" in result.stdout
 
 
 @pytest.mark.parametrize(

@@ -102,7 +102,7 @@ def test_missing_data_falls_back_on_synthetic_ecg(monkeypatch, tmp_path):
     monkeypatch.setattr(_demo, "fetch_mitbih", missing)
     with pytest.warns(UserWarning, match=r"could not be downloaded \(ConnectionError\).*synthetic ECG"):
         results = run_demo(tmp_path, **SMALL)
-    assert results["data"] == "synthetic ECG"
+    assert results["data"] == "Synthetic ECG"
 
 
 def test_missing_data_is_an_error_where_asked_for(monkeypatch, tmp_path):

@@ -1,4 +1,4 @@
-"""Rivals of the attention map: attributions of the class logit, and a check that maps depend on the weights."""
+"""Rivals of the attention map: attributions of the class logit; and whether maps depend on the weights."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import copy
 import importlib
 import warnings
 from collections.abc import Callable
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 from ..classifier import CHUNK, AttentionECGClassifier
 from ..metrics import seed_agreement
 from ..nn import ConvolutionalClassifier, HuClassifier, JointNetwork
-from ..training import choose_device, seeded, threads
+from ..training import seeded, threads
 
 BATCH = 32
 """ECGs attributed at a time."""
@@ -44,7 +45,8 @@ def grad_cam(
     """Grad-CAM: where the classifier's last features speak for a class.
 
     The features of a layer of the classifier, each weighted by the mean gradient of the class's logit over
-    time, summed, and cut off below zero [1]_. Where there is a segmenter, the classifier reads the modulated ECG.
+    time, summed, and cut off below zero [1]_. Where there is a segmenter, the classifier reads the modulated
+    ECG.
     Needs captum: ``pip install "skecgattn[inspection]"``.
 
     Parameters
@@ -56,19 +58,20 @@ def grad_cam(
         ECGs in millivolts.
 
     target : label, default=None
-        One of `classes_`. None is the predicted class of each ECG; for multilabel tasks its most probable label.
+        One of `classes_`. None is the predicted class of each ECG; for multilabel tasks its most probable
+        label.
 
     layer : str, default=None
-        Name of a layer as ``estimator.network_.classifier.named_modules()`` lists it, with features over time.
-        None is the output of the last convolution, after its normalisation and ReLU: the submodule ``features``
-        where the classifier has one, otherwise its last convolution.
+        Name of a layer as ``estimator.network_.classifier.named_modules()`` lists it, with features over
+        time. None is the output of the last convolution, after its normalisation and ReLU: the submodule
+        ``features`` where the classifier has one, otherwise its last convolution.
 
     Returns
     -------
     maps : ndarray of shape (n_samples, n_timesteps)
-        In [0, 1], one value a sample of the ECG, scaled to a maximum of 1 an ECG; zero where nothing speaks for
-        the class. Features lie at the centre of their receptive field, with linear interpolation between; those
-        of a user's classifier are spread evenly over the ECG.
+        In [0, 1], one value a sample of the ECG, scaled to a maximum of 1 an ECG; zero where nothing speaks
+        for the class. Features lie at the centre of their receptive field, with linear interpolation between;
+        those of a user's classifier are spread evenly over the ECG.
 
     Raises
     ------
@@ -79,8 +82,8 @@ def grad_cam(
 
     References
     ----------
-    .. [1] Selvaraju, Cogswell, Das, Vedantam, Parikh, Batra, "Grad-CAM: visual explanations from deep networks
-       via gradient-based localization", ICCV 2017.
+    .. [1] Selvaraju, Cogswell, Das, Vedantam, Parikh, Batra, "Grad-CAM: visual explanations from deep
+       networks via gradient-based localization", ICCV 2017.
 
     Examples
     --------
@@ -101,8 +104,8 @@ def guided_grad_cam(
 ) -> NDArray:
     """Guided Grad-CAM: Grad-CAM times guided backpropagation to the ECG.
 
-    Guided backpropagation [2]_ passes only positive gradients through every ReLU, of the segmenter as well. Its
-    absolute value, summed over channels, is multiplied by Grad-CAM [1]_.
+    Guided backpropagation [2]_ passes only positive gradients through every ReLU, of the segmenter as well.
+    Its absolute value, summed over channels, is multiplied by Grad-CAM [1]_.
     Needs captum: ``pip install "skecgattn[inspection]"``.
 
     Parameters
@@ -114,7 +117,8 @@ def guided_grad_cam(
         ECGs in millivolts.
 
     target : label, default=None
-        One of `classes_`. None is the predicted class of each ECG; for multilabel tasks its most probable label.
+        One of `classes_`. None is the predicted class of each ECG; for multilabel tasks its most probable
+        label.
 
     layer : str, default=None
         Layer of Grad-CAM, see :func:`grad_cam`.
@@ -138,8 +142,8 @@ def guided_grad_cam(
 
     References
     ----------
-    .. [1] Selvaraju, Cogswell, Das, Vedantam, Parikh, Batra, "Grad-CAM: visual explanations from deep networks
-       via gradient-based localization", ICCV 2017.
+    .. [1] Selvaraju, Cogswell, Das, Vedantam, Parikh, Batra, "Grad-CAM: visual explanations from deep
+       networks via gradient-based localization", ICCV 2017.
     .. [2] Springenberg, Dosovitskiy, Brox, Riedmiller, "Striving for simplicity: the all convolutional net",
        ICLR 2015 workshop.
 
@@ -159,7 +163,7 @@ def guided_grad_cam(
 @validate_params(
     {
         **_COMMON,
-        "n_steps": [Interval(int, 1, None, closed="left")],
+        "n_steps": [Interval(Integral, 1, None, closed="left")],
         "baseline": [StrOptions({"zero", "mean"})],
     },
     prefer_skip_nested_validation=True,
@@ -176,7 +180,7 @@ def integrated_gradients(
 
     The gradient of the class's logit of the whole network with respect to the channels it reads, integrated
     along the straight line from the baseline (Gauss-Legendre), times the difference to the baseline [1]_.
-    The map is the sum of the absolute values over channels.
+    The map is the sum over channels of what is positive: evidence for the class.
     Needs captum: ``pip install "skecgattn[inspection]"``.
 
     Parameters
@@ -188,14 +192,15 @@ def integrated_gradients(
         ECGs in millivolts.
 
     target : label, default=None
-        One of `classes_`. None is the predicted class of each ECG; for multilabel tasks its most probable label.
+        One of `classes_`. None is the predicted class of each ECG; for multilabel tasks its most probable
+        label.
 
     n_steps : int, default=32
         Points of the line.
 
     baseline : {"zero", "mean"}, default="zero"
-        Where the line begins: all channels zero (with ``scale=True`` the level in the middle of each lead), or
-        each channel at its mean over the ECG. The heartbeats stay as they were detected.
+        Where the line begins: all channels zero (with ``scale=True`` the level in the middle of each lead),
+        or each channel at its mean over the ECG. The heartbeats stay as they were detected.
 
     Returns
     -------
@@ -208,6 +213,12 @@ def integrated_gradients(
         If captum is missing.
     ValueError
         If there is no such class.
+
+    Notes
+    -----
+    Attributions, of both signs, add up to the difference of the logits as `n_steps` grows. Slowly with zero
+    as the baseline: normalisation layers make a network read a faint ECG like a strong one, so that most
+    changes close to zero.
 
     References
     ----------
@@ -267,7 +278,7 @@ def randomise_weights(
     check_is_fitted(estimator, "network_")
     randomised = copy.deepcopy(estimator)
     seed = check_random_state(random_state).randint(2**31 - 1)
-    with seeded(seed, choose_device("cpu")):
+    with seeded(seed, torch.device("cpu")):
         randomised.network_ = randomised._join(randomised._n_channels)
     randomised._optimizer_state = None
     return randomised
@@ -285,7 +296,7 @@ def randomisation_check(
     method: Callable[..., NDArray] | None = None,
     random_state: int | np.random.RandomState | None = None,
 ) -> Bunch:
-    """Model parameter randomisation test: does the map depend on what the network has learned?
+    """Model parameter randomisation test: whether the map depends on what was learned.
 
     Spearman's rank correlation over samples between the map of the trained network and that of a network with
     the same architecture and random weights [1]_. A map that survives the loss of all weights shows
@@ -300,12 +311,12 @@ def randomisation_check(
         ECGs in millivolts.
 
     target : label, default=None
-        Class of the maps, given to `method`. With None an attribution like :func:`grad_cam` explains what each of
-        the two networks predicts, which need not be the same class.
+        Class of the maps, given to `method`. With None an attribution like :func:`grad_cam` explains what
+        each of the two networks predicts, which need not be the same class.
 
     method : callable, default=None
-        From ``(estimator, X, target)`` to maps of shape (n_samples, n_timesteps), such as :func:`grad_cam`. None is
-        the attention map, :meth:`AttentionECGClassifier.segment`.
+        From ``(estimator, X, target)`` to maps of shape (n_samples, n_timesteps), such as :func:`grad_cam`.
+        None is the attention map, :meth:`AttentionECGClassifier.segment`.
 
     random_state : int, RandomState instance or None, default=None
         Decides the random weights.
@@ -313,8 +324,8 @@ def randomisation_check(
     Returns
     -------
     check : :class:`~sklearn.utils.Bunch`
-        ``spearman``, the mean over ECGs; ``spearman_per_ecg`` of shape (n_samples,); ``spearman_chance``, 0, that
-        of unrelated maps.
+        ``spearman``, the mean over ECGs; ``spearman_per_ecg`` of shape (n_samples,); ``spearman_chance``, 0,
+        that of unrelated maps.
 
     References
     ----------
@@ -428,7 +439,7 @@ def _guided_grad_cam(network: JointNetwork, name: str | None) -> Attribute:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Setting backward hooks on ReLU")
             guided = explainer.attribute(x, target=target, additional_forward_args=heartbeats)
-        return cam(x, heartbeats, target) * _over_channels(guided)
+        return cam(x, heartbeats, target) * guided.detach().abs().sum(dim=1).cpu().numpy()
 
     return attribute
 
@@ -438,17 +449,12 @@ def _integrated_gradients(network: JointNetwork, n_steps: int, baseline: str) ->
 
     def attribute(x: Tensor, heartbeats: Tensor | None, target: Tensor) -> NDArray:
         origin = torch.zeros_like(x) if baseline == "zero" else x.mean(dim=2, keepdim=True).expand_as(x)
-        return _over_channels(
-            explainer.attribute(
-                x, origin.detach(), target=target, additional_forward_args=heartbeats, n_steps=n_steps
-            )
+        attribution = explainer.attribute(
+            x, origin.detach(), target=target, additional_forward_args=heartbeats, n_steps=n_steps
         )
+        return attribution.detach().clamp(min=0).sum(dim=1).cpu().numpy()
 
     return attribute
-
-
-def _over_channels(attribution: Tensor) -> NDArray:
-    return attribution.detach().abs().sum(dim=1).cpu().numpy()
 
 
 def _find_layer(classifier: nn.Module, name: str | None) -> nn.Module:
@@ -463,9 +469,7 @@ def _find_layer(classifier: nn.Module, name: str | None) -> nn.Module:
         return features
     convolutions = [m for m in classifier.modules() if isinstance(m, nn.Conv1d | nn.Conv2d)]
     if not convolutions:
-        raise ValueError(
-            "the classifier has no convolution: name a layer with features over time in layer=..."
-        )
+        raise ValueError("the classifier has no convolution: name a layer with features over time.")
     return convolutions[-1]
 
 

@@ -9,7 +9,7 @@ from ._parameters import Parameterised
 
 
 class Augmentation(Parameterised):
-    """Random gain, shift, noise and lead dropout, drawn anew for every ECG of every batch.
+    """Random gain, noise and lead dropout, drawn anew for every ECG, and shift, drawn for every batch.
 
     Parameters
     ----------
