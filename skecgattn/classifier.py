@@ -95,6 +95,10 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
     objective : {"evidence", "cross_entropy", "multiple_instance"} or Objective, default="evidence"
         What the networks are trained for, see :mod:`skecgattn.nn`. "cross_entropy" is the published training.
 
+    read_whole : bool, default=True
+        Whether the classifier reads the whole ECG beside the modulated one, and the mean of the two decides.
+        The published method reads the modulated ECG alone.
+
     width : int, default=16
         Channels of the first level of the "unet" segmenter and of the "convolutional" classifier.
 
@@ -145,7 +149,7 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
     augmentation : bool or Augmentation, default=True
         Random gain, shift, noise and lead dropout in training.
 
-    early_stopping : bool, default=True
+    early_stopping : bool, default=False
         Whether ECGs are held out from training to stop when their loss no longer falls, to restore the
         weights of the best epoch, and to learn the threshold of `locate`. Whole groups (patients) are held
         out where `fit` gets `groups`; otherwise a stratified sample.
@@ -239,6 +243,7 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         "segmenter": [StrOptions({"auto", *SEGMENTERS}), callable, None],
         "classifier": [StrOptions(set(CLASSIFIERS)), callable],
         "objective": [StrOptions(set(OBJECTIVES)), Objective],
+        "read_whole": ["boolean"],
         "width": [Interval(Integral, 1, None, closed="left")],
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "resample_to": [Interval(Real, 0, None, closed="neither"), None],
@@ -273,6 +278,7 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         segmenter: str | Callable[..., torch.nn.Module] | None = "auto",
         classifier: str | Callable[..., torch.nn.Module] = "convolutional",
         objective: str | Objective = "evidence",
+        read_whole: bool = True,
         width: int = 16,
         dropout: float = 0.2,
         resample_to: float | None = 180.0,
@@ -288,7 +294,7 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         lr_schedule: str = "one_cycle",
         weight_decay: float = 1e-2,
         augmentation: bool | Augmentation = True,
-        early_stopping: bool = True,
+        early_stopping: bool = False,
         validation_fraction: float = 0.15,
         patience: int = 5,
         warm_start: bool = False,
@@ -303,6 +309,7 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         self.segmenter = segmenter
         self.classifier = classifier
         self.objective = objective
+        self.read_whole = read_whole
         self.width = width
         self.dropout = dropout
         self.resample_to = resample_to
@@ -353,6 +360,7 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
             "segmenter": "hu2021",
             "classifier": "hu2021",
             "objective": "cross_entropy",
+            "read_whole": False,
             "resample_to": None,
             "band": None,
             "scale": False,
@@ -740,7 +748,7 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         else:
             segmenter = segmenter(n_channels=n_channels, n_maps=n_maps)
         _check_module("segmenter", segmenter)
-        return JointNetwork(segmenter, classifier)
+        return JointNetwork(segmenter, classifier, read_whole=self.read_whole)
 
     def _plan(self, y: NDArray, weight: NDArray, seed: int, **changes: Any) -> Plan:
         device = choose_device(self.device)

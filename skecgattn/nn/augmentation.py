@@ -13,24 +13,24 @@ class Augmentation(Parameterised):
 
     Parameters
     ----------
-    gain : float, default=0.2
+    gain : float, default=0.3
         Standard deviation of the logarithm of each lead's gain.
     shift : float, default=0.05
         Largest shift in time, as a share of the length. What leaves at one end enters at the other.
-    noise : float, default=0.05
+    noise : float, default=0.15
         Largest standard deviation of white noise, as a share of the lead's scale.
-    lead_dropout : float, default=0.1
+    lead_dropout : float, default=0.2
         Probability that a lead is silenced. One lead always stays.
 
     Examples
     --------
     >>> from skecgattn.nn import Augmentation
     >>> Augmentation(noise=0)
-    Augmentation(gain=0.2, shift=0.05, noise=0, lead_dropout=0.1)
+    Augmentation(gain=0.3, shift=0.05, noise=0, lead_dropout=0.2)
     """
 
     def __init__(
-        self, gain: float = 0.2, shift: float = 0.05, noise: float = 0.05, lead_dropout: float = 0.1
+        self, gain: float = 0.3, shift: float = 0.05, noise: float = 0.15, lead_dropout: float = 0.2
     ) -> None:
         self.gain = gain
         self.shift = shift

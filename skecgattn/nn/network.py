@@ -50,15 +50,21 @@ class JointNetwork(nn.Module):
     classifier : Module
         From (B, C, T) to logits (B, n_outputs).
 
+    read_whole : bool, default=False
+        Whether the classifier also reads the ECG as it is; the logits are the mean of both.
+
     References
     ----------
     Hu et al., ICLR 2021 submission, OpenReview HK_B2K0026.
     """
 
-    def __init__(self, segmenter: nn.Module | None, classifier: nn.Module) -> None:
+    def __init__(
+        self, segmenter: nn.Module | None, classifier: nn.Module, *, read_whole: bool = False
+    ) -> None:
         super().__init__()
         self.segmenter = segmenter
         self.classifier = classifier
+        self.read_whole = read_whole
 
     def maps(self, x: Tensor, heartbeats: Tensor | None = None) -> Maps | None:
         """Return the maps of a batch of ECGs.
@@ -89,7 +95,11 @@ class JointNetwork(nn.Module):
         maps = self.maps(x, heartbeats)
         if maps is None:
             return JointOutput(self.classifier(x), None)
-        return JointOutput(self.classifier(x * union(maps.values)), maps.values)
+        modulated = x * union(maps.values)
+        if not self.read_whole:
+            return JointOutput(self.classifier(modulated), maps.values)
+        logits = self.classifier(torch.cat([modulated, x]))
+        return JointOutput(logits.reshape(2, len(x), -1).mean(dim=0), maps.values)
 
 
 def lay_on_beats(values: Tensor, heartbeats: Tensor, length: int) -> Tensor:

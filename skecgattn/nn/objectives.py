@@ -146,7 +146,7 @@ class Evidence(Objective):
         judges heartbeats.
     complement : float, default=1.0
         Weight of the cross-entropy on the complement.
-    whole : float, default=0.5
+    whole : float, default=1.0
         Weight of the cross-entropy on the whole ECG.
     random : float, default=0.5
         Weight of the cross-entropy on normal ECGs under random windows.
@@ -155,7 +155,7 @@ class Evidence(Objective):
     --------
     >>> from skecgattn.nn import Evidence
     >>> Evidence(area=0.5)
-    Evidence(area=0.5, beat=1.0, complement=1.0, whole=0.5, random=0.5)
+    Evidence(area=0.5, beat=1.0, complement=1.0, whole=1.0, random=0.5)
     """
 
     def __init__(
@@ -163,7 +163,7 @@ class Evidence(Objective):
         area: float = 1.0,
         beat: float = 1.0,
         complement: float = 1.0,
-        whole: float = 0.5,
+        whole: float = 1.0,
         random: float = 0.5,
     ) -> None:
         self.area = area
