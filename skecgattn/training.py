@@ -26,6 +26,7 @@ from .nn import Augmentation, JointNetwork, Objective, Task
 
 PRECISIONS = ("auto", "float32", "bfloat16", "float64")
 PREDICTION_BATCH = 128
+MIN_CYCLE = 4  # batches; fewer cannot rise and fall
 SCHEDULES = ("one_cycle", "constant")
 
 
@@ -305,14 +306,14 @@ def train(
         ("divergence", divergence := _RestoreOnDivergence()),
     ]
     stopping = EarlyStopping(patience=plan.patience, load_best=True, threshold=0, sink=_silent)
-    if plan.schedule == "one_cycle" and n_batches > 1:
+    if plan.schedule == "one_cycle" and n_batches >= MIN_CYCLE:
         cycle = LRScheduler(
             OneCycleLR,
             step_every="batch",
             event_name=None,
             max_lr=plan.lr,
             total_steps=n_batches,
-            pct_start=0.2,
+            pct_start=max(0.2, 2 / n_batches),  # the rise takes two steps at least
         )
         callbacks.append(("schedule", cycle))
     if plan.verbose:

@@ -54,7 +54,7 @@ def fitted(ecgs):
     """One estimator a setting, by name."""
     X, y, _ = ecgs
     settings = {
-        "alone": {"segmenter": None, "max_epochs": 12, "lr": 1e-2},
+        "alone": {"segmenter": None, "max_epochs": 12, "lr": 1e-2, "augmentation": False},
         "joint": {"max_epochs": 2},
         "multilabel": {"max_epochs": 1, "segmenter": "unet"},
         "hu2021": {"max_epochs": 1, "segmenter": "hu2021", "classifier": "hu2021", "rhythm": False},

@@ -25,7 +25,14 @@ from skecgattn.exceptions import ECGWarning, TrainingDivergedError
 from skecgattn.nn import Augmentation, BeatSegmenter, CrossEntropy, Evidence, MultipleInstance
 
 RATE = 128
-SMALL = {"resample_to": None, "width": 4, "max_epochs": 2, "batch_size": 16, "random_state": 0}
+SMALL = {
+    "resample_to": None,
+    "width": 4,
+    "max_epochs": 2,
+    "batch_size": 16,
+    "early_stopping": True,
+    "random_state": 0,
+}
 
 
 def small(**params):

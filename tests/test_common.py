@@ -41,7 +41,14 @@ from skecgattn.preprocessing import BandPassFilter, Resampler, RobustLeadScaler,
 
 RATE = 128
 small = AttentionECGClassifier(
-    RATE, resample_to=None, width=4, max_epochs=1, batch_size=16, n_threads=1, random_state=0
+    RATE,
+    resample_to=None,
+    width=4,
+    max_epochs=1,
+    batch_size=16,
+    early_stopping=True,
+    n_threads=1,
+    random_state=0,
 )
 
 

@@ -421,6 +421,8 @@ def _grad_cam(network: JointNetwork, name: str | None) -> Attribute:
         cam = explainer.attribute(
             x, target=target, additional_forward_args=heartbeats, relu_attributions=True
         )
+        if isinstance(cam, Tensor) and network.reads_twice and len(cam) == 2 * len(x):
+            cam = cam.reshape(2, len(x), *cam.shape[1:]).sum(dim=0)  # of the modulated and of the whole ECG
         if not isinstance(cam, Tensor) or cam.ndim < 3 or cam.numel() != len(x) * cam.shape[-1]:
             raise ValueError(f"layer={name!r} must have features of shape (batch, features, time).")
         values = cam.detach().flatten(1).cpu().numpy()

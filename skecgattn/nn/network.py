@@ -66,6 +66,11 @@ class JointNetwork(nn.Module):
         self.classifier = classifier
         self.read_whole = read_whole
 
+    @property
+    def reads_twice(self) -> bool:
+        """Whether the classifier gets a batch of twice the ECGs: the modulated ones, then the whole ones."""
+        return self.read_whole and self.segmenter is not None
+
     def maps(self, x: Tensor, heartbeats: Tensor | None = None) -> Maps | None:
         """Return the maps of a batch of ECGs.
 
