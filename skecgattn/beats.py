@@ -16,6 +16,9 @@ BEAT_DTYPE = np.dtype(
 VOTE_WINDOW = 0.15
 """Seconds within which detections on different signals are one heartbeat (the tolerance of EC57)."""
 
+SAFE_LENGTH = 8.0
+"""Seconds to which shorter signals are extended for the detector."""
+
 SEARCH_WINDOW = 0.1
 """Seconds around an R peak in which the map's maximum is the beat's score."""
 
@@ -80,7 +83,11 @@ def _detect(signal: NDArray[np.float64], sampling_rate: float) -> NDArray[np.int
     """Return the detections on one signal; none where it is flat or shorter than a second."""
     if len(signal) < sampling_rate or np.ptp(signal) == 0:
         return np.empty(0, dtype=np.int64)
-    return np.asarray(sleepecg.detect_heartbeats(signal, sampling_rate), dtype=np.int64)
+    # the detector counts beats in a buffer that a short signal can overflow: a flat end makes room
+    missing = int(SAFE_LENGTH * sampling_rate) - len(signal)
+    padded = np.pad(signal, (0, missing), mode="edge") if missing > 0 else signal
+    beats = np.asarray(sleepecg.detect_heartbeats(padded, sampling_rate), dtype=np.int64)
+    return beats[beats < len(signal)]
 
 
 def _vote(found: Sequence[NDArray[np.int64]], n_votes: int, reach: int) -> NDArray[np.int64]:

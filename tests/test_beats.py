@@ -162,3 +162,15 @@ def test_selected_beats_of_nothing():
     none = select_beats(np.empty((0, 1)), np.array([], dtype=np.int64), 400, ["V"], np.array([0.5]))
     assert none.dtype == BEAT_DTYPE
     assert len(none) == 0
+
+
+@pytest.mark.parametrize("duration", [1.0, 1.5, 3.0])
+def test_short_and_fast_signals_stay_in_bounds(duration):
+    # the detector's buffers are made for longer signals: these overran them, and crashed the process
+    rate = 128
+    n_timesteps = int(duration * rate)
+    time = np.arange(n_timesteps) / rate
+    noise = np.random.default_rng(0).normal(size=(50, 2, n_timesteps))
+    for X in (noise, np.sin(2 * np.pi * 8 * time) + 0.01 * noise):
+        for beats in detect_heartbeats(X, rate):
+            assert np.all((beats >= 0) & (beats < n_timesteps))
