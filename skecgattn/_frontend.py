@@ -60,24 +60,20 @@ class FrontEnd:
         """Rate of the channels in Hz."""
         return self.sampling_rate if self.resample_to is None else self.sampling_rate and self.resample_to
 
-    def n_channels(self, n_leads: int) -> int:
-        """Return the number of channels made of `n_leads` leads."""
-        if self.sampling_rate is None:
-            return n_leads
-        return n_leads * (1 + self.contrast) + 2 * self.rhythm
+    @property
+    def channels_per_lead(self) -> int:
+        """Channels that describe each lead; the rhythm's are further ones."""
+        return 1 if self.rate is None else 1 + self.contrast
 
     def transform(self, X: NDArray, dtype: type = np.float32) -> Channels:
         """Return the channels of ECGs (n_samples, n_leads, n_timesteps)."""
-        values: NDArray | None = None
-        heartbeats: list[NDArray[np.int64]] = []
         # some at a time: filters work in float64, and the whole of X may be most of the memory
-        for start in range(0, len(X), BLOCK):
-            part, beats = self._transform_block(X[start : start + BLOCK], dtype)
-            if values is None:
-                values = np.empty((len(X), *part.shape[1:]), dtype=dtype)
-            values[start : start + BLOCK] = part
+        part, heartbeats = self._transform_block(X[:BLOCK], dtype)
+        values = np.empty((len(X), *part.shape[1:]), dtype=dtype)
+        values[:BLOCK] = part
+        for start in range(BLOCK, len(X), BLOCK):
+            values[start : start + BLOCK], beats = self._transform_block(X[start : start + BLOCK], dtype)
             heartbeats += beats
-        assert values is not None
         return Channels(values, None if self.rate is None else stack_heartbeats(heartbeats))
 
     def _transform_block(self, X: NDArray, dtype: type) -> tuple[NDArray, list[NDArray[np.int64]]]:

@@ -754,14 +754,11 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         device = choose_device(self.device)
         dtype, bfloat16 = choose_precision(self.precision, device)
         front_end = self._front_end()
-        per_lead = front_end.n_channels(self.n_leads_in_) - 2 * (
-            front_end.rhythm and front_end.rate is not None
-        )
         return Plan(
             objective=self._objective(),
             task=self._task(self._class_weights(y, weight)),
             n_leads=self.n_leads_in_,
-            channels_per_lead=per_lead // self.n_leads_in_,
+            channels_per_lead=front_end.channels_per_lead,
             max_epochs=changes.get("epochs", self.max_epochs),
             batch_size=self.batch_size,
             lr=self.lr,
@@ -868,14 +865,13 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
                     f"{self.class_weight!r} for {self._n_outputs} labels."
                 )
             return np.array([[row.get(0, 1.0), row.get(1, 1.0)] for row in given], dtype=float)
-        if isinstance(self.class_weight, list):
-            raise ValueError(
-                "class_weight is a list, which is for multilabel y: expected a dict or 'balanced'."
-            )
         if self.class_weight == "balanced":
             sums = weight @ target
             return weight.sum() / (np.count_nonzero(sums) * np.maximum(sums, 1e-12)) * (sums > 0)
-        assert isinstance(self.class_weight, dict)
+        if not isinstance(self.class_weight, dict):
+            raise ValueError(
+                "class_weight is a list, which is for multilabel y: expected a dict or 'balanced'."
+            )
         unknown = set(self.class_weight) - set(self.classes_.tolist())
         if unknown:
             raise ValueError(f"class_weight has labels that are no classes: {sorted(map(str, unknown))}.")
@@ -1044,8 +1040,8 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
     def _beat_scores(self, channels: Channels) -> tuple[list[NDArray[np.int64]], list[NDArray[np.float64]]]:
         """Return each ECG's heartbeats, in the channels' time, and their scores (n_beats, n_maps)."""
         rate = self._front_end().rate
-        assert rate is not None
-        assert channels.heartbeats is not None
+        if rate is None or channels.heartbeats is None:
+            raise ValueError("beats cannot be scored without heartbeats, got sampling_rate=None.")
         probability, maps = self._outputs(channels)
         if maps.shape[1] < len(self.map_labels_):
             maps = np.repeat(maps, len(self.map_labels_), axis=1)

@@ -6,6 +6,7 @@ the batch it is in, and in blocks, so that they need little memory beside their 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from fractions import Fraction
 from numbers import Integral, Real
@@ -260,7 +261,7 @@ def _by_blocks(
     return out.reshape(*X.shape[:-1], -1)
 
 
-class _ECGTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+class _ECGTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator, ABC):
     """What the transformers share: the way in and out for ECG arrays of two and three dimensions."""
 
     n_leads_in_: int
@@ -322,11 +323,13 @@ class _ECGTransformer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         X = self._transform(X)
         return X if self.input_ndim_ == 3 else X[:, 0, :]
 
+    @abstractmethod
     def _fit(self, X: np.ndarray) -> None:
-        raise NotImplementedError
+        """Check the parameters and learn from ECGs (n_samples, n_leads, n_timesteps)."""
 
+    @abstractmethod
     def _transform(self, X: np.ndarray) -> np.ndarray:
-        raise NotImplementedError
+        """Return transformed ECGs (n_samples, n_leads, n_timesteps_out)."""
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
