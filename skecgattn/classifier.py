@@ -15,13 +15,13 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import ShuffleSplit, StratifiedGroupKFold, StratifiedShuffleSplit
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from ._frontend import Channels, FrontEnd
+from ._holdout import split_ecgs, split_groups
 from ._validation import check_ecg
 from .beats import score_beats, select_beats
 from .exceptions import TrainingDivergedError
@@ -896,54 +896,12 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         rows = np.flatnonzero(weight)
         if not self.early_stopping:
             return rows, None
-        labels = np.asarray(y)[rows]
-        if self._multilabel:
-            labels = np.unique(labels, axis=0, return_inverse=True)[1].ravel()
+        kinds = np.unique(y[rows], axis=0, return_inverse=True)[1].ravel()
+        if groups is None:
+            training, held_out = split_ecgs(kinds, self.validation_fraction, seed)
         else:
-            labels = np.searchsorted(self.classes_, labels)
-        if groups is not None:
-            return self._split_by_group(rows, labels, groups[rows], seed)
-        smallest = np.unique(labels, return_counts=True)[1]
-        n_held_out = int(np.ceil(self.validation_fraction * len(rows)))
-        if len(rows) < 2 or n_held_out >= len(rows):
-            raise ValueError(
-                f"early_stopping=True cannot hold out {self.validation_fraction:g} of n_samples={len(rows)}: "
-                "give more ECGs or set early_stopping=False."
-            )
-        n_strata = len(smallest)
-        stratified = smallest.min() > 1 and n_held_out >= n_strata and len(rows) - n_held_out >= n_strata
-        splitter = StratifiedShuffleSplit if stratified else ShuffleSplit
-        train_rows, held_out = next(
-            splitter(1, test_size=n_held_out, random_state=seed).split(labels, labels)
-        )
-        return rows[train_rows], rows[held_out]
-
-    def _split_by_group(
-        self, rows: NDArray, labels: NDArray, groups: NDArray, seed: int
-    ) -> tuple[NDArray, NDArray]:
-        n_groups = len(np.unique(groups))
-        if n_groups < 2:
-            raise ValueError(
-                "early_stopping=True holds out whole groups, got groups with a single one: give more "
-                "patients or set early_stopping=False."
-            )
-        n_folds = min(n_groups, max(2, round(1 / self.validation_fraction)))
-        folds = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
-        share = np.bincount(labels) / len(labels)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="The least populated class")
-            splits = list(folds.split(rows, labels, groups))
-        # small folds that leave every class to train on, where there are any
-        n_kinds, half = len(np.unique(labels)), len(labels) / 2
-        good = [s for s in splits if len(np.unique(labels[s[0]])) == n_kinds and 0 < len(s[1]) <= half]
-        splits = good or [s for s in splits if len(s[1])]
-        # the fold whose labels are distributed most like all, so that no class is only here or only there
-        distance = [
-            np.abs(np.bincount(labels[held_out], minlength=len(share)) / len(held_out) - share).sum()
-            for _, held_out in splits
-        ]
-        train_rows, held_out = splits[int(np.argmin(distance))]
-        return rows[train_rows], rows[held_out]
+            training, held_out = split_groups(kinds, groups[rows], self.validation_fraction, seed)
+        return rows[training], rows[held_out]
 
     def _train(
         self,

@@ -1,0 +1,90 @@
+"""Which ECGs early stopping holds out: a stratified sample, or whole patients."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.model_selection import ShuffleSplit, StratifiedGroupKFold, StratifiedShuffleSplit
+
+
+def split_ecgs(kinds: NDArray, fraction: float, seed: int) -> tuple[NDArray, NDArray]:
+    """Hold out a share of ECGs, stratified where every kind has enough of them.
+
+    Parameters
+    ----------
+    kinds : ndarray of shape (n_samples,), int
+        Number of each ECG's class, or combination of labels, from 0.
+    fraction : float
+        Share to hold out.
+    seed : int
+
+    Returns
+    -------
+    training, held_out : ndarray of int
+        Rows.
+
+    Raises
+    ------
+    ValueError
+        If nothing would be left to train on.
+    """
+    counts = np.bincount(kinds)
+    n_held_out = int(np.ceil(fraction * len(kinds)))
+    if n_held_out >= len(kinds):
+        raise ValueError(
+            f"early_stopping=True cannot hold out {fraction:g} of n_samples={len(kinds)}: "
+            "give more ECGs or set early_stopping=False."
+        )
+    stratified = counts.min() > 1 and len(counts) <= min(n_held_out, len(kinds) - n_held_out)
+    splitter = StratifiedShuffleSplit if stratified else ShuffleSplit
+    training, held_out = next(splitter(1, test_size=n_held_out, random_state=seed).split(kinds, kinds))
+    return training, held_out
+
+
+def split_groups(kinds: NDArray, groups: NDArray, fraction: float, seed: int) -> tuple[NDArray, NDArray]:
+    """Hold out whole groups that have about a share of the ECGs and are labelled most like all.
+
+    Parameters
+    ----------
+    kinds : ndarray of shape (n_samples,), int
+        Number of each ECG's class, or combination of labels, from 0.
+    groups : ndarray of shape (n_samples,)
+        Patient of each ECG.
+    fraction : float
+        Share to hold out.
+    seed : int
+
+    Returns
+    -------
+    training, held_out : ndarray of int
+        Rows; no group is in both.
+
+    Raises
+    ------
+    ValueError
+        If there is a single group.
+    """
+    n_groups = len(np.unique(groups))
+    if n_groups < 2:
+        raise ValueError(
+            "early_stopping=True holds out whole groups, got groups with a single one: give more "
+            "patients or set early_stopping=False."
+        )
+    folds = StratifiedGroupKFold(min(n_groups, max(2, round(1 / fraction))), shuffle=True, random_state=seed)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The least populated class")
+        splits = list(folds.split(kinds, kinds, groups))
+    # small folds that leave every kind to train on, where there are any
+    share = np.bincount(kinds) / len(kinds)
+    half = len(kinds) / 2
+    good = [s for s in splits if len(np.unique(kinds[s[0]])) == len(share) and 0 < len(s[1]) <= half]
+    splits = good or [s for s in splits if len(s[1])]
+    # the fold whose labels are distributed most like all, so that no class is only here or only there
+    distance = [
+        np.abs(np.bincount(kinds[held_out], minlength=len(share)) / len(held_out) - share).sum()
+        for _, held_out in splits
+    ]
+    training, held_out = splits[int(np.argmin(distance))]
+    return training, held_out
