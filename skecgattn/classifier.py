@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from numbers import Integral, Real
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
@@ -67,6 +67,19 @@ CHUNK = 512
 """ECGs that prediction holds in memory at a time."""
 
 
+class Reading(NamedTuple):
+    """Everything that one pass over ECGs tells."""
+
+    heartbeats: list[NDArray[np.int64]]
+    """R peaks of each ECG, in its samples."""
+    scores: list[NDArray[np.float64]]
+    """Scores (n_beats, n_maps) of each ECG's heartbeats: map times probability."""
+    maps: NDArray
+    """Maps (n_samples, n_maps, n_timesteps); of shape (n_samples, n_maps, 0) where they were not wanted."""
+    probability: NDArray
+    """Class probabilities (n_samples, n_outputs)."""
+
+
 class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
     """Tell arrhythmias apart, and show where in the ECG the abnormal beats are, from labels alone.
 
@@ -80,6 +93,10 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
     sampling_rate : float, default=None
         Sampling rate of the ECGs in Hz. With None the networks read the samples as they are: no resampling,
         no filter, no heartbeats, and `locate` is not available.
+
+    lead_names : sequence of str or None, default=None
+        Names of the leads of `X` in their order, such as ``("MLII", "V1")``. They change nothing in training;
+        they travel with the estimator, so that recordings' leads can be matched by name.
 
     segmenter : {"auto", "beat", "unet", "hu2021"}, callable or None, default="auto"
         Network that makes the maps. "beat" judges every detected heartbeat by itself, "unet" every sample;
@@ -240,6 +257,7 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
 
     _parameter_constraints: dict = {  # noqa: RUF012
         "sampling_rate": [Interval(Real, 0, None, closed="neither"), None],
+        "lead_names": ["array-like", None],
         "segmenter": [StrOptions({"auto", *SEGMENTERS}), callable, None],
         "classifier": [StrOptions(set(CLASSIFIERS)), callable],
         "objective": [StrOptions(set(OBJECTIVES)), Objective],
@@ -275,6 +293,7 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         self,
         sampling_rate: float | None = None,
         *,
+        lead_names: Sequence[str] | None = None,
         segmenter: str | Callable[..., torch.nn.Module] | None = "auto",
         classifier: str | Callable[..., torch.nn.Module] = "convolutional",
         objective: str | Objective = "evidence",
@@ -306,6 +325,7 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         verbose: int = 0,
     ) -> None:
         self.sampling_rate = sampling_rate
+        self.lead_names = lead_names
         self.segmenter = segmenter
         self.classifier = classifier
         self.objective = objective
@@ -422,6 +442,7 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         keep = self.warm_start and hasattr(self, "network_")
         names = np.asarray(y.columns) if isinstance(y, pd.DataFrame) and y.shape[1] > 1 else None
         ecgs, labels = check_ecg(self, X, reset=True, y=_dense(y), min_timesteps=self._minimum_length())
+        self._check_lead_names()
         previous = self.classes_ if keep else None
         self._set_classes(labels, names)
         if previous is not None and not np.array_equal(previous, self.classes_):
@@ -484,6 +505,7 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         first = not hasattr(self, "network_")
         ecgs, labels = check_ecg(self, X, reset=first, y=_dense(y), min_timesteps=self._minimum_length())
         if first:
+            self._check_lead_names()
             self._set_classes(labels, None, classes)
         elif classes is not None and not np.array_equal(np.unique(classes), np.unique(self.classes_)):
             raise ValueError(
@@ -636,7 +658,11 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         thresholds = self._check_threshold(threshold)
         located: list[NDArray] = []
         for chunk in _chunks(X):
-            located += self._locate(chunk, thresholds)
+            reading = self._read(chunk, maps=False)
+            located += [
+                select_beats(scores, beats, X.shape[2], self.map_labels_, thresholds)
+                for scores, beats in zip(reading.scores, reading.heartbeats)
+            ]
         if not as_frame:
             return located
         frame = pd.DataFrame(np.concatenate(located))
@@ -671,6 +697,17 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
             self.rhythm,
             self.contrast,
         )
+
+    def _check_lead_names(self) -> None:
+        if self.lead_names is None:
+            return
+        names = list(self.lead_names)
+        if not all(isinstance(name, str) for name in names) or len({*names}) != len(names):
+            raise ValueError(f"lead_names must be different strings, got {names!r}.")
+        if len(names) != self.n_leads_in_:
+            raise ValueError(
+                f"lead_names must name the {self.n_leads_in_} lead(s) of X, got {len(names)}: {names!r}."
+            )
 
     def _minimum_length(self) -> int:
         """Return the shortest ECG in samples that the networks can use."""
@@ -948,7 +985,7 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         """
         if samples.channels.heartbeats is None or not self.map_labels_:
             return
-        scores = self._beat_scores(samples.channels.rows(rows))[1]
+        scores = self._read_channels(samples.channels.rows(rows)).scores
         absent = samples.target[rows][:, list(self._marked)] < 0.5
         self.thresholds_ = np.array(
             [
@@ -995,8 +1032,8 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
             maps = maps / np.where(top > 0, top, 1)
         return probability, maps
 
-    def _beat_scores(self, channels: Channels) -> tuple[list[NDArray[np.int64]], list[NDArray[np.float64]]]:
-        """Return each ECG's heartbeats, in the channels' time, and their scores (n_beats, n_maps)."""
+    def _read_channels(self, channels: Channels) -> Reading:
+        """Return what one pass over channels tells, in the channels' time."""
         rate = self._front_end().rate
         if rate is None or channels.heartbeats is None:
             raise ValueError("beats cannot be scored without heartbeats, got sampling_rate=None.")
@@ -1005,16 +1042,18 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
             maps = np.repeat(maps, len(self.map_labels_), axis=1)
         heartbeats = [beats[beats >= 0] for beats in channels.heartbeats]
         found = score_beats(maps, heartbeats, rate)
-        return heartbeats, [beats * p for beats, p in zip(found, probability[:, list(self._marked)])]
+        scores = [beats * p for beats, p in zip(found, probability[:, list(self._marked)])]
+        return Reading(heartbeats, scores, maps, probability)
 
-    def _locate(self, X: NDArray, thresholds: NDArray) -> list[NDArray]:
+    def _read(self, X: NDArray, *, maps: bool = True) -> Reading:
+        """Return what one pass over ECGs (n_samples, n_leads, n_timesteps) tells, in their time."""
         front_end = self._front_end()
-        heartbeats, scores = self._beat_scores(front_end.transform(X, self._numpy_dtype()))
+        reading = self._read_channels(front_end.transform(X, self._numpy_dtype()))
         n_timesteps = X.shape[2]
-        return [
-            select_beats(s, front_end.to_ecg_time(h, n_timesteps), n_timesteps, self.map_labels_, thresholds)
-            for s, h in zip(scores, heartbeats)
-        ]
+        return reading._replace(
+            heartbeats=[front_end.to_ecg_time(beats, n_timesteps) for beats in reading.heartbeats],
+            maps=front_end.to_ecg_length(reading.maps, n_timesteps) if maps else reading.maps[..., :0],
+        )
 
     def _check_has_maps(self) -> None:
         if self.network_.segmenter is None:

@@ -1040,3 +1040,13 @@ def test_real_ecg(mitbih_windows):
     clf.fit(X, y, groups=groups)
     assert_usable(clf, X[:30])
     assert roc_auc_score(y[:, 1], clf.predict_proba(X)[:, 1]) > 0.8
+
+
+# --- the leads' names ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("names", [["MLII"], ["MLII", "MLII"], ["MLII", 1]])
+def test_lead_names_that_do_not_fit(binary, names):
+    X, y, _ = binary
+    with pytest.raises(ValueError, match="lead_names must"):
+        small(lead_names=names).fit(X, y)
