@@ -8,7 +8,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .beats import contrast_channels, detect_heartbeats, rhythm_channels, stack_heartbeats
+from .beats import (
+    N_RHYTHM,
+    contrast_channels,
+    detect_heartbeats,
+    reference_beats,
+    rhythm_channels,
+    stack_heartbeats,
+)
 from .preprocessing import bandpass, resample, robust_scale
 
 BLOCK = 256
@@ -43,9 +50,9 @@ class FrontEnd:
     scale : bool
         Whether every lead of every ECG is scaled to its own range.
     rhythm : bool
-        Whether two channels tell how early each beat comes.
+        Whether channels tell how early each beat comes.
     contrast : bool
-        Whether channels tell how each beat differs from the ECG's median beat.
+        Whether channels tell how each beat differs from the patient's normal beat.
     """
 
     sampling_rate: float | None
@@ -64,6 +71,11 @@ class FrontEnd:
     def channels_per_lead(self) -> int:
         """Channels that describe each lead; the rhythm's are further ones."""
         return 1 if self.rate is None else 1 + self.contrast
+
+    @property
+    def n_rhythm(self) -> int:
+        """Number of rhythm channels, the last ones."""
+        return N_RHYTHM if self.rhythm and self.rate is not None else 0
 
     def transform(self, X: NDArray, dtype: type = np.float32) -> Channels:
         """Return the channels of ECGs (n_samples, n_leads, n_timesteps)."""
@@ -92,10 +104,14 @@ class FrontEnd:
             return X, []
         heartbeats = detect_heartbeats(X, rate)
         channels = [X]
+        if self.contrast or self.rhythm:
+            references = reference_beats(X, heartbeats, rate)
         if self.contrast:
-            channels.append(contrast_channels(X, heartbeats, rate).astype(dtype, copy=False))
+            contrast = contrast_channels(X, heartbeats, rate, references=references)
+            channels.append(contrast.astype(dtype, copy=False))
         if self.rhythm:
-            channels.append(rhythm_channels(heartbeats, X.shape[2]).astype(dtype, copy=False))
+            rhythm = rhythm_channels(heartbeats, X.shape[2], references=references)
+            channels.append(rhythm.astype(dtype, copy=False))
         return np.concatenate(channels, axis=1), heartbeats
 
     def to_ecg_time(self, beats: NDArray[np.int64], n_timesteps: int) -> NDArray[np.int64]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import sleepecg
 from numpy.typing import ArrayLike, NDArray
+from scipy.cluster.hierarchy import fcluster, linkage
 
 BEAT_DTYPE = np.dtype(
     [("sample", np.int64), ("start", np.int64), ("stop", np.int64), ("label", object), ("score", np.float64)]
@@ -27,6 +28,21 @@ TEMPLATE_BEFORE, TEMPLATE_AFTER = 0.3, 0.5
 
 MIN_TEMPLATE = 0.3
 """Smallest range of the median beat to divide by, in units of the scaled ECG."""
+
+QRS_BEFORE, QRS_AFTER = 0.12, 0.16
+"""Seconds around the R peak in which the shapes of beats are told apart."""
+
+MAX_DISTANCE = 0.3
+"""One minus the correlation up to which groups of QRS complexes are one."""
+
+MIN_SHARE = 0.1
+"""Smallest share of the beats that may be the reference."""
+
+TYPICAL_WIDTH = 0.028
+"""Seconds of spread of a QRS complex's slope that weigh as much as an RR interval's shrinking to 1/e."""
+
+N_RHYTHM = 7
+"""Number of rhythm channels."""
 
 
 def detect_heartbeats(X: ArrayLike, sampling_rate: float) -> list[NDArray[np.int64]]:
@@ -123,28 +139,128 @@ def stack_heartbeats(heartbeats: Sequence[NDArray[np.int64]]) -> NDArray[np.int6
     return stacked
 
 
-def rhythm_channels(
-    heartbeats: Sequence[NDArray[np.int64]], n_timesteps: int, *, limit: float = 1.5
-) -> NDArray[np.float32]:
-    """Return how early or late every beat and its successor come, as two channels.
+def reference_beats(
+    X: NDArray, heartbeats: Sequence[NDArray[np.int64]], sampling_rate: float
+) -> list[NDArray[np.int64]]:
+    """Choose the beats of every ECG that show what is normal for the patient.
 
-    The logarithms of the RR interval before and after each beat over the median RR interval of
-    the ECG, held over the beat's span and clipped to plus or minus `limit`; 0 where the interval is unknown.
+    Beats are grouped by the shape of their QRS complexes (average linkage of one minus the correlation). Of
+    the groups that are not small, the reference is the one that comes least early (the logarithm of the RR
+    interval after over the one before), has the narrowest QRS complexes, and is largest: the median of all
+    beats would be half a premature one in bigeminy. Where no group is large enough, every beat is.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_leads, n_timesteps)
+        ECGs.
+
+    heartbeats : sequence of ndarray of int
+        R peaks of each ECG, ascending.
+
+    sampling_rate : float
+        In Hz.
+
+    Returns
+    -------
+    references : list of ndarray of int
+        Indices into the heartbeats of each ECG, ascending.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skecgattn.beats import reference_beats
+    >>> narrow, wide = np.hanning(10), np.hanning(40)
+    >>> ecg, beats = np.zeros((1, 1, 1000)), np.array([100, 160, 300, 360, 500, 560, 700, 760, 900])
+    >>> for k, beat in enumerate(beats):
+    ...     shape = wide if k % 2 else narrow
+    ...     ecg[0, 0, beat - len(shape) // 2 : beat + len(shape) // 2] = shape
+    >>> reference_beats(ecg, [beats], 100)
+    [array([0, 2, 4, 6, 8])]
+    """
+    before, after = round(QRS_BEFORE * sampling_rate), round(QRS_AFTER * sampling_rate)
+    references = []
+    for ecg, beats in zip(X, heartbeats):
+        complexes = _cut(ecg, beats, before, after)
+        group = _group_by_shape(complexes)
+        members = [np.flatnonzero(group == k) for k in np.unique(group)]
+        members = [beat for beat in members if len(beat) >= max(2, MIN_SHARE * len(beats))]
+        if not members:
+            references.append(np.arange(len(beats)))
+            continue
+        intervals = np.diff(beats)
+        earliness = np.full(len(beats), np.nan)
+        earliness[1:-1] = np.log(intervals[1:] / intervals[:-1])
+        power = (np.diff(complexes, axis=2) ** 2).sum(axis=1)
+        power /= power.sum(axis=1, keepdims=True) + 1e-12
+        time = np.arange(power.shape[1]) / sampling_rate
+        width = np.sqrt(np.maximum(power @ time**2 - (power @ time) ** 2, 0))
+        abnormality = []
+        for beat in members:
+            known = earliness[beat][~np.isnan(earliness[beat])]
+            early = known.mean() if len(known) else 0.0
+            abnormality.append(early + np.median(width[beat]) / TYPICAL_WIDTH - len(beat) / len(beats) / 2)
+        references.append(members[int(np.argmin(abnormality))])
+    return references
+
+
+def _cut(ecg: NDArray, beats: NDArray[np.int64], before: int, after: int) -> NDArray:
+    """Return pieces (n_beats, n_leads, before + after) of an ECG around R peaks."""
+    padded = np.pad(ecg, ((0, 0), (before, after)), mode="edge")
+    return padded[:, beats[:, None] + np.arange(before + after)].transpose(1, 0, 2)
+
+
+def _group_by_shape(complexes: NDArray) -> NDArray[np.int64]:
+    """Return the number of each complex's group, for complexes (n_beats, n_leads, n)."""
+    n_beats = len(complexes)
+    if n_beats < 2:
+        return np.zeros(n_beats, dtype=np.int64)
+    shapes = (complexes - complexes.mean(axis=2, keepdims=True)).reshape(n_beats, -1).astype(np.float64)
+    shapes /= np.sqrt((shapes**2).sum(axis=1, keepdims=True)) + 1e-12
+    distance = 1 - (shapes @ shapes.T)[np.triu_indices(n_beats, 1)]
+    tree = linkage(np.maximum(distance, 0), "average")
+    return fcluster(tree, MAX_DISTANCE, "distance").astype(np.int64)
+
+
+def rhythm_channels(
+    heartbeats: Sequence[NDArray[np.int64]],
+    n_timesteps: int,
+    *,
+    references: Sequence[NDArray[np.int64]] | None = None,
+    limit: float = 1.5,
+) -> NDArray[np.float32]:
+    """Return how early or late every beat comes, as channels that are constant over each beat's span.
+
+    Natural logarithms of ratios of RR intervals, clipped to plus or minus `limit`, 0 where one is unknown:
+
+    0. the interval before the beat over the ECG's median interval,
+    1. the interval after it over the median,
+    2. the interval before over the one before that,
+    3. the interval after over the interval before,
+    4. the interval before over the ECG's 80% quantile, which frequent early beats do not move,
+    5. the interval before over the median of the two intervals on both sides of it,
+    6. the interval before over the median interval before the reference beats.
+
+    All of them tell one beat from another: what is the same for all beats of an ECG, such as how irregular
+    it is, would let the ECG's label leak into beats that have no part in it.
 
     Parameters
     ----------
     heartbeats : sequence of ndarray of int
-        R peaks of each ECG.
+        R peaks of each ECG, ascending.
 
     n_timesteps : int
         Length of the ECGs in samples.
+
+    references : sequence of ndarray of int, default=None
+        Indices of the beats that are normal for the patient, see :func:`reference_beats`. None takes all.
 
     limit : float, default=1.5
         Largest absolute value.
 
     Returns
     -------
-    channels : ndarray of shape (n_samples, 2, n_timesteps), float32
+    channels : ndarray of shape (n_samples, 7, n_timesteps), float32
+        All 0 where an ECG has fewer than three heartbeats.
 
     Examples
     --------
@@ -153,26 +269,50 @@ def rhythm_channels(
     >>> rhythm_channels([np.array([10, 20, 25, 40])], 50)[0, 0, [0, 20, 24, 40]].round(2)
     array([ 0.  ,  0.  , -0.69,  0.41], dtype=float32)
     """
-    channels = np.zeros((len(heartbeats), 2, n_timesteps), dtype=np.float32)
-    for channel, beats in zip(channels, heartbeats):
-        if len(beats) < 2:
-            continue
-        intervals = np.diff(beats)
-        relative = np.clip(np.log(intervals / np.median(intervals)), -limit, limit)
-        lengths = np.diff(spans(beats, n_timesteps), axis=1)[:, 0]
-        channel[0] = np.repeat(np.concatenate([[0.0], relative]), lengths)
-        channel[1] = np.repeat(np.concatenate([relative, [0.0]]), lengths)
+    channels = np.zeros((len(heartbeats), N_RHYTHM, n_timesteps), dtype=np.float32)
+    for row, (channel, beats) in enumerate(zip(channels, heartbeats)):
+        if len(beats) >= 3:
+            normal = np.arange(len(beats)) if references is None else references[row]
+            values = np.clip(_describe_rhythm(np.diff(beats).astype(float), normal), -limit, limit)
+            lengths = np.diff(spans(beats, n_timesteps), axis=1)[:, 0]
+            channel[:] = np.repeat(values, lengths, axis=1)
     return channels
 
 
-def contrast_channels(
-    X: NDArray, heartbeats: Sequence[NDArray[np.int64]], sampling_rate: float
-) -> NDArray[np.float32]:
-    """Return what distinguishes every beat from the ECG's own median beat.
+def _describe_rhythm(intervals: NDArray[np.float64], normal: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the values (7, n_beats) of :func:`rhythm_channels` from RR intervals (n_beats - 1,)."""
+    n_beats = len(intervals) + 1
+    logs = np.full(n_beats + 5, np.nan)  # 3 + k: the interval after beat k
+    logs[3 : 2 + n_beats] = np.log(intervals)
+    before, after = logs[2 : 2 + n_beats], logs[3 : 3 + n_beats]
+    median = np.log(np.median(intervals))
+    around = np.stack([logs[shift : shift + n_beats] for shift in (0, 1, 4, 5)])
+    around = np.median(np.where(np.isnan(around), median, around), axis=0)
+    known = before[normal][~np.isnan(before[normal])]
+    values = [
+        before - median,
+        after - median,
+        before - logs[1 : 1 + n_beats],
+        after - before,
+        before - np.log(np.quantile(intervals, 0.8)),
+        before - around,
+        before - (np.median(known) if len(known) else median),
+    ]
+    return np.nan_to_num(np.stack(values))
 
-    The median of all beats, aligned on the R peak, is subtracted at every beat, and the difference is
-    divided by the median beat's range; outside of the beats the channels are 0. A beat that looks like
-    most others nearly vanishes, whoever the patient is.
+
+def contrast_channels(
+    X: NDArray,
+    heartbeats: Sequence[NDArray[np.int64]],
+    sampling_rate: float,
+    *,
+    references: Sequence[NDArray[np.int64]] | None = None,
+) -> NDArray[np.float32]:
+    """Return what distinguishes every beat from the patient's own normal beat.
+
+    The median of the reference beats, aligned on the R peak, is subtracted at every beat, and the difference
+    is divided by the median beat's range; outside of the beats the channels are 0. A beat that looks like
+    the reference nearly vanishes, whoever the patient is.
 
     Parameters
     ----------
@@ -185,6 +325,9 @@ def contrast_channels(
     sampling_rate : float
         In Hz.
 
+    references : sequence of ndarray of int, default=None
+        Indices of the beats that are normal for the patient, see :func:`reference_beats`. None takes all.
+
     Returns
     -------
     channels : ndarray of shape (n_samples, n_leads, n_timesteps), float32
@@ -194,12 +337,11 @@ def contrast_channels(
     before, after = round(TEMPLATE_BEFORE * sampling_rate), round(TEMPLATE_AFTER * sampling_rate)
     channels = np.zeros(X.shape, dtype=np.float32)
     time = np.arange(n_timesteps)
-    for ecg, channel, beats in zip(X, channels, heartbeats):
+    for row, (ecg, channel, beats) in enumerate(zip(X, channels, heartbeats)):
         if len(beats) < 3:
             continue
-        padded = np.pad(ecg, ((0, 0), (before, after)), mode="edge")
-        windows = padded[:, beats[:, None] + np.arange(before + after)]
-        template = np.median(windows, axis=1)
+        normal = beats if references is None else beats[references[row]]
+        template = np.median(_cut(ecg, normal, before, after), axis=0)
         lengths = np.diff(spans(beats, n_timesteps), axis=1)[:, 0]
         offset = time - np.repeat(beats, lengths) + before
         inside = (offset >= 0) & (offset < before + after)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, NamedTuple, Self
 
@@ -60,8 +61,8 @@ BEAT_BEFORE, BEAT_AFTER = 0.3, 0.45
 FALSE_ALARMS = 0.002
 """Share of beats in held-out ECGs without the label that may be located: one false beat in some minutes."""
 
-THRESHOLD_RANGE = (0.35, 0.7)
-"""Bounds of the learned threshold: a few held-out patients say little about others."""
+THRESHOLD_RANGE = (0.4, 0.75)
+"""Bounds of the learned threshold, as shares of the highest score that ECGs with the label typically have."""
 
 CHUNK = 512
 """ECGs that prediction holds in memory at a time."""
@@ -132,12 +133,12 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         Whether every lead of every ECG is centred and scaled to its own 5% to 95% range.
 
     rhythm : bool, default=True
-        Whether the networks also read two channels that tell how early or late each detected heartbeat and
-        its successor come. The map multiplies them like the leads.
+        Whether the networks also read channels that tell how early or late each detected heartbeat and
+        its neighbours come (:func:`skecgattn.beats.rhythm_channels`). The map multiplies them like the leads.
 
     contrast : bool, default=True
-        Whether the networks also read, for every lead, the difference of every beat to the ECG's
-        median beat. The map multiplies them like the leads.
+        Whether the networks also read, for every lead, the difference of every beat to the patient's
+        normal beat (:func:`skecgattn.beats.contrast_channels`). The map multiplies them like the leads.
 
     normal_class : label, "auto" or None, default="auto"
         Class that stands for the absence of an abnormality, where `y` has one label an ECG. "auto" takes the
@@ -213,6 +214,9 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
 
     n_leads_in_ : int
         Number of leads.
+
+    n_timesteps_in_ : int
+        Length in samples of the ECGs that it was trained on; others may have another.
 
     map_labels_ : list
         Class label of each map: the classes that are not normal.
@@ -456,6 +460,7 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         patients = self._check_groups(groups, len(ecgs))
         seed = check_random_state(self.random_state).randint(2**31 - 1)
         training, validation = self._split(labels, weight, patients, seed)
+        self.n_timesteps_in_ = ecgs.shape[2]
         front_end = self._front_end()
         channels = front_end.transform(ecgs, self._numpy_dtype())
         samples = Samples(channels, self._encode(labels), weight)
@@ -507,6 +512,7 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         if first:
             self._check_lead_names()
             self._set_classes(labels, None, classes)
+            self.n_timesteps_in_ = ecgs.shape[2]
         elif classes is not None and not np.array_equal(np.unique(classes), np.unique(self.classes_)):
             raise ValueError(
                 f"classes={classes!r} differ from those of the first call, {self.classes_.tolist()}."
@@ -777,7 +783,7 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
                 n_channels=n_channels,
                 n_maps=n_maps,
                 first_channel=self.n_leads_in_ if front_end.contrast else 0,
-                n_rhythm=2 * front_end.rhythm,
+                n_rhythm=front_end.n_rhythm,
                 before=round(BEAT_BEFORE * front_end.rate),
                 after=round(BEAT_AFTER * front_end.rate),
                 width=3 * self.width // 2,
@@ -981,15 +987,24 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
     def _learn_thresholds(self, samples: Samples, rows: NDArray) -> None:
         """Learn from labels alone the score from which a beat is abnormal.
 
-        All beats of a held-out ECG without the label are normal: hardly any of them may reach the threshold.
+        All beats of an ECG without the label are normal: hardly any of them may reach the threshold. Some
+        beat of an ECG with the label is abnormal: its score, which is low where a class is rare and hard to
+        tell, says in what range thresholds make sense.
         """
         if samples.channels.heartbeats is None or not self.map_labels_:
             return
         scores = self._read_channels(samples.channels.rows(rows)).scores
-        absent = samples.target[rows][:, list(self._marked)] < 0.5
+        present = samples.target[rows][:, list(self._marked)] >= 0.5
         self.thresholds_ = np.array(
             [
-                _quiet_threshold([beats[:, k] for beats, none in zip(scores, absent[:, k]) if none])
+                _quiet_threshold(
+                    [beats[:, k] for beats, label in zip(scores, present[:, k]) if not label],
+                    [
+                        beats[:, k].max()
+                        for beats, label in zip(scores, present[:, k])
+                        if label and len(beats)
+                    ],
+                )
                 for k in range(len(self.map_labels_))
             ]
         )
@@ -1045,9 +1060,14 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         scores = [beats * p for beats, p in zip(found, probability[:, list(self._marked)])]
         return Reading(heartbeats, scores, maps, probability)
 
-    def _read(self, X: NDArray, *, maps: bool = True) -> Reading:
-        """Return what one pass over ECGs (n_samples, n_leads, n_timesteps) tells, in their time."""
+    def _read(self, X: NDArray, *, maps: bool = True, sampling_rate: float | None = None) -> Reading:
+        """Return what one pass over ECGs (n_samples, n_leads, n_timesteps) tells, in their time.
+
+        ECGs of another sampling rate than the estimator's go straight to the rate of the networks.
+        """
         front_end = self._front_end()
+        if sampling_rate is not None and sampling_rate != self.sampling_rate:
+            front_end = replace(front_end, sampling_rate=sampling_rate, resample_to=front_end.rate)
         reading = self._read_channels(front_end.transform(X, self._numpy_dtype()))
         n_timesteps = X.shape[2]
         return reading._replace(
@@ -1102,12 +1122,16 @@ def _chunks(X: NDArray) -> list[NDArray]:
     return [X[start : start + CHUNK] for start in range(0, len(X), CHUNK)]
 
 
-def _quiet_threshold(normal: list[NDArray[np.float64]]) -> float:
-    """Return the score that all but a share of `FALSE_ALARMS` of normal beats stay below, within bounds."""
+def _quiet_threshold(normal: list[NDArray[np.float64]], highest: list[float]) -> float:
+    """Return the score that all but a share of `FALSE_ALARMS` of normal beats stay below, within bounds.
+
+    The bounds are shares of the median of the highest scores of ECGs with the label.
+    """
     scores = np.concatenate([np.empty(0), *normal])
-    if len(scores) == 0:
+    if not highest or not len(scores):
         return 0.5
-    return float(np.clip(np.quantile(scores, 1 - FALSE_ALARMS), *THRESHOLD_RANGE))
+    low, high = np.median(highest) * np.array(THRESHOLD_RANGE)
+    return float(np.clip(np.quantile(scores, 1 - FALSE_ALARMS), low, high))
 
 
 def _on_cpu(value: Any) -> Any:

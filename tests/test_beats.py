@@ -5,14 +5,17 @@ import pytest
 
 from skecgattn.beats import (
     BEAT_DTYPE,
+    N_RHYTHM,
     contrast_channels,
     detect_heartbeats,
+    reference_beats,
     rhythm_channels,
     score_beats,
     select_beats,
     spans,
 )
 from skecgattn.datasets import make_ecg
+from skecgattn.preprocessing import bandpass, robust_scale
 
 RATE = 180
 
@@ -95,11 +98,15 @@ def test_spans_meet_in_the_middle():
 
 def test_rhythm_of_an_early_beat_and_its_pause():
     channels = rhythm_channels([np.array([100, 200, 250, 400, 500])], 600)
-    assert channels.shape == (1, 2, 600)
-    before, after = channels[0]
+    assert channels.shape == (1, N_RHYTHM, 600)
+    before, after, change, pause = channels[0, :4]
     at = [100, 200, 250, 400, 500]
     np.testing.assert_allclose(before[at], [0, 0, np.log(0.5), np.log(1.5), 0], atol=1e-6)
     np.testing.assert_allclose(after[at], [0, np.log(0.5), np.log(1.5), 0, 0], atol=1e-6)
+    np.testing.assert_allclose(change[at], [0, 0, np.log(0.5), np.log(3), np.log(1 / 1.5)], atol=1e-6)
+    np.testing.assert_allclose(pause[at], [0, np.log(0.5), np.log(3), np.log(1 / 1.5), 0], atol=1e-6)
+    np.testing.assert_allclose(channels[0, 4, 250], np.log(50 / 120), atol=1e-6)
+    np.testing.assert_allclose(channels[0, 5, 250], np.log(50 / 100), atol=1e-6)
     # held from midpoint to midpoint
     assert set(before[225:325].tolist()) == {before[250]}
     assert before[224] != before[225]
@@ -110,6 +117,28 @@ def test_rhythm_without_beats_and_beyond_its_limit():
     assert not rhythm_channels(few, 100).any()
     far = rhythm_channels([np.array([0, 10, 20, 30, 900])], 1000, limit=1.5)
     assert far.max() == pytest.approx(1.5)
+
+
+def test_rhythm_beside_the_reference_beats():
+    bigeminy = np.array([0, 60, 160, 220, 320, 380, 480])
+    channels = rhythm_channels([bigeminy], 600, references=[np.arange(0, 7, 2)])
+    np.testing.assert_allclose(channels[0, 6, bigeminy[1:]], [np.log(0.6), 0] * 3, atol=1e-6)
+
+
+def test_the_reference_in_bigeminy_is_the_sinus_beat(mitbih_records):
+    """Record 106 has minutes in which every other beat is a PVC."""
+    record = next(record for record in mitbih_records if record.name == "106")
+    beats, symbols = record.annotations["sample"], record.annotations["symbol"]
+    shares = []
+    for start in range(0, record.signal.shape[1] - 3600, 3600):
+        inside = (beats >= start + 60) & (beats < start + 3540)
+        if not 0.4 < (symbols[inside] == "V").mean() < 0.6:
+            continue
+        window = robust_scale(bandpass(record.signal[None, :, start : start + 3600], 360))
+        chosen = reference_beats(window, [beats[inside] - start], 360)[0]
+        shares.append((symbols[inside][chosen] == "N").mean())
+    assert len(shares) > 5
+    assert np.mean(shares) > 0.9
 
 
 def test_contrast_vanishes_for_a_regular_ecg_and_shows_the_beat_that_differs():
