@@ -11,7 +11,7 @@ PYTHON ?= $(firstword $(foreach name,python3 python,$(shell \
 # two pytest workers, so one thread each; SCIPY_ARRAY_API makes scikit-learn run its array API checks
 TEST_ENV := OMP_NUM_THREADS=1 SCIPY_ARRAY_API=1
 
-.PHONY: demo test lint types check format clean
+.PHONY: demo test lint types check docs format clean
 
 demo: $(VENV)/installed
 	$(BIN)/skecgattn demo
@@ -28,12 +28,15 @@ types: $(VENV)/installed-dev
 check: $(VENV)/installed-dev
 	$(TEST_ENV) $(BIN)/python -m pytest --numprocesses 2 --dist worksteal --durations 10
 
+docs: $(VENV)/installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+
 format: $(VENV)/installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) build dist docs/_build docs/auto_examples docs/generated *.egg-info .mypy_cache .ruff_cache .pytest_cache
 
 # an environment that is broken or half made is made anew
 define MAKE_VENV
@@ -49,5 +52,5 @@ $(VENV)/installed: pyproject.toml constraints.txt
 
 $(VENV)/installed-dev: pyproject.toml constraints.txt
 	$(MAKE_VENV)
-	$(PIP_INSTALL) --editable ".[dev,inspection]"
+	$(PIP_INSTALL) --editable ".[dask,dev,docs,edf,inspection]"
 	@touch $(VENV)/installed $@

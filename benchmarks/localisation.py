@@ -4,7 +4,7 @@ MIT-BIH, DS1 to DS2 (de Chazal et al. 2004), 10 s windows labelled [S, V]. Beat 
 used for scoring only. Writes ``localisation.json`` and ``localisation.md`` beside this file::
 
     python benchmarks/localisation.py --seeds 5
-    python benchmarks/localisation.py --methods default classifier-alone --seeds 1 --output /tmp
+    python benchmarks/localisation.py --methods default "classifier alone" --seeds 1 --output /tmp
 """
 
 from __future__ import annotations
@@ -17,15 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from _tables import LABELS, RATE, cell, detection, markdown, train, write
 from sklearn.metrics import roc_auc_score
 from tqdm.auto import tqdm
 
 from skecgattn import AttentionECGClassifier, metrics
 from skecgattn.datasets import fetch_mitbih, make_windows
 from skecgattn.inspection import grad_cam, guided_grad_cam, integrated_gradients
-
-LABELS = ("S", "V")
-RATE = 360.0
 
 METHODS: dict[str, dict[str, Any]] = {
     "default": {},
@@ -61,14 +59,14 @@ def score_maps(maps: np.ndarray, beats: np.ndarray, label: str, correct: np.ndar
     return scores
 
 
-def run(settings: dict[str, Any], seed: int, train: tuple, test: tuple) -> dict[str, Any]:
+def run(
+    settings: dict[str, Any], seed: int, training: tuple, test: tuple, models: Path | None
+) -> dict[str, Any]:
     """Train one estimator on DS1 and score it on DS2."""
-    X, y, patient, _ = train
     X_test, y_test, patient_test, beats = test
     clf = AttentionECGClassifier(RATE, random_state=seed, **settings)
-    start = time.perf_counter()
-    clf.fit(X, y, groups=patient)
-    row: dict[str, Any] = {"training time (s)": time.perf_counter() - start, "epochs": clf.n_iter_}
+    clf, seconds = train(clf, *training[:3], models)
+    row: dict[str, Any] = {"training time (s)": seconds, "epochs": clf.n_iter_}
     start = time.perf_counter()
     probability = clf.predict_proba(X_test)
     row["windows a second"] = len(X_test) / (time.perf_counter() - start)
@@ -88,9 +86,9 @@ def run(settings: dict[str, Any], seed: int, train: tuple, test: tuple) -> dict[
     if clf.map_labels_:
         located = clf.locate(X_test)
         row["thresholds"] = clf.thresholds_.tolist()
-        row["beats"] = {label: _detect(beats, located, k, label) for k, label in enumerate(LABELS)}
+        row["beats"] = {label: detection(beats, located, k, label) for k, label in enumerate(LABELS)}
         rest = patient_test != "232"
-        row["beats"]["S without 232"] = _detect(
+        row["beats"]["S without 232"] = detection(
             beats[rest], [b for b, keep in zip(located, rest) if keep], 0, "S"
         )
     return row
@@ -98,24 +96,6 @@ def run(settings: dict[str, Any], seed: int, train: tuple, test: tuple) -> dict[
 
 def _bound(function: Callable, clf: AttentionECGClassifier) -> Callable:
     return lambda X, target: function(clf, X, target)
-
-
-def _detect(beats: np.ndarray, located: list, k: int, label: str) -> dict[str, float]:
-    found, chance = metrics.beat_detection(
-        beats,
-        located,
-        label=label,
-        sampling_rate=RATE,
-        predicted_label=k,
-        zero_division=0.0,
-        return_chance=True,
-    )
-    return {
-        "sensitivity": found.sensitivity,
-        "positive predictivity": found.positive_predictivity,
-        "F1": found.f1,
-        "F1, chance": chance.f1,
-    }
 
 
 def table(results: dict[str, list[dict[str, Any]]]) -> str:
@@ -135,24 +115,19 @@ def table(results: dict[str, list[dict[str, Any]]]) -> str:
             f"Chance: pointing game {chance['pointing game, chance']:.3f}, attention mass "
             f"{chance['attention mass, chance']:.3f}.",
             "",
-            "| method | seeds | " + " | ".join(name for name, _ in columns) + " |",
-            "| --- " * (len(columns) + 2) + "|",
         ]
+        body = []
         for method, rows in results.items():
             for source in rows[0]["maps"]:
-                cells = []
-                for _, get in columns:
-                    values = np.array([get(row, source, label) for row in rows], dtype=float)
-                    spread = f" ± {values.std(ddof=1):.3f}" if len(values) > 1 else ""
-                    cells.append("–" if np.isnan(values).any() else f"{values.mean():.3f}{spread}")
-                name = f"{method} + {source}" if source else method
-                lines.append(f"| {name} | {len(rows)} | " + " | ".join(cells) + " |")
-        lines.append("")
-    lines += ["### Time", "", "| method | training (s) | windows a second |", "| --- | --- | --- |"]
+                cells = [cell([get(row, source, label) for row in rows]) for _, get in columns]
+                body.append([f"{method} + {source}" if source else method, len(rows), *cells])
+        lines += [*markdown(["method", "seeds", *(name for name, _ in columns)], body), ""]
+    times = []
     for method, rows in results.items():
         seconds = np.mean([row["training time (s)"] for row in rows])
         speed = np.mean([row["windows a second"] for row in rows])
-        lines.append(f"| {method} | {seconds:.0f} | {speed:.0f} |")
+        times.append([method, f"{seconds:.0f}", f"{speed:.0f}"])
+    lines += ["### Time", "", *markdown(["method", "training (s)", "windows a second"], times)]
     return "\n".join(lines) + "\n"
 
 
@@ -164,17 +139,20 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5, help="number of seeds, from 0 (default 5)")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS), metavar="METHOD")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent, help="folder for the tables")
+    parser.add_argument(
+        "--save-models", type=Path, help="folder for the trainings; those found there are not done again"
+    )
     options = parser.parse_args()
-    train = make_windows(fetch_mitbih("ds1", verbose=False))
+    training = make_windows(fetch_mitbih("ds1", verbose=False))
     test = make_windows(fetch_mitbih("ds2", verbose=False))
     results: dict[str, list[dict[str, Any]]] = {}
     with tqdm(total=len(options.methods) * options.seeds, desc="trainings") as bar:
         for method in options.methods:
             for seed in range(options.seeds):
-                row = run(METHODS[method], seed, train, test)
+                row = run(METHODS[method], seed, training, test, options.save_models)
                 results.setdefault(method, []).append(row)
-                (options.output / "localisation.json").write_text(json.dumps(results, indent=1))
-                (options.output / "localisation.md").write_text(table(results))
+                write(options.output / "localisation.json", json.dumps(results, indent=1))
+                write(options.output / "localisation.md", table(results))
                 bar.update()
 
 

@@ -9,6 +9,17 @@ import sleepecg
 from numpy.typing import ArrayLike, NDArray
 from scipy.cluster.hierarchy import fcluster, linkage
 
+__all__ = [
+    "contrast_channels",
+    "detect_heartbeats",
+    "reference_beats",
+    "rhythm_channels",
+    "score_beats",
+    "select_beats",
+    "spans",
+    "stack_heartbeats",
+]
+
 BEAT_DTYPE = np.dtype(
     [("sample", np.int64), ("start", np.int64), ("stop", np.int64), ("label", object), ("score", np.float64)]
 )
@@ -125,14 +136,56 @@ def _vote(found: Sequence[NDArray[np.int64]], n_votes: int, reach: int) -> NDArr
 
 
 def spans(heartbeats: NDArray[np.int64], n_timesteps: int) -> NDArray[np.int64]:
-    """Return the spans (n_beats, 2) of heartbeats, from midpoint to midpoint between neighbours."""
+    """Return the spans of heartbeats, from midpoint to midpoint between neighbours.
+
+    Parameters
+    ----------
+    heartbeats : ndarray of shape (n_beats,), int
+        R peaks in samples, ascending.
+
+    n_timesteps : int
+        Length of the ECG in samples.
+
+    Returns
+    -------
+    spans : ndarray of shape (n_beats, 2), int
+        First sample of each span, and the first one after it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skecgattn.beats import spans
+    >>> spans(np.array([10, 20, 40]), 50)
+    array([[ 0, 15],
+           [15, 30],
+           [30, 50]])
+    """
     middles = (heartbeats[1:] + heartbeats[:-1] + 1) // 2
     edges = np.concatenate([[0], middles, [n_timesteps]]).astype(np.int64)
     return np.stack([edges[:-1], edges[1:]], axis=1)[: len(heartbeats)]
 
 
 def stack_heartbeats(heartbeats: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
-    """Return R peaks as one array (n_samples, n), filled up with -1; n is at least 1."""
+    """Return the R peaks of several ECGs as one array.
+
+    Parameters
+    ----------
+    heartbeats : sequence of ndarray of int
+        R peaks of each ECG, in samples.
+
+    Returns
+    -------
+    stacked : ndarray of shape (n_samples, n), int
+        Filled up with -1; n is at least 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skecgattn.beats import stack_heartbeats
+    >>> stack_heartbeats([np.array([10, 90]), np.array([50])])
+    array([[10, 90],
+           [50, -1]])
+    """
     stacked = np.full((len(heartbeats), max([1, *map(len, heartbeats)])), -1, dtype=np.int64)
     for row, beats in zip(stacked, heartbeats):
         row[: len(beats)] = beats
@@ -332,6 +385,15 @@ def contrast_channels(
     -------
     channels : ndarray of shape (n_samples, n_leads, n_timesteps), float32
         All 0 where an ECG has fewer than three heartbeats.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skecgattn.beats import contrast_channels
+    >>> ecg, beats = np.zeros((1, 1, 400)), np.array([50, 150, 250, 350])
+    >>> ecg[0, 0, beats] = 1, 1, 3, 1
+    >>> contrast_channels(ecg, [beats], 100)[0, 0, beats]
+    array([0., 0., 2., 0.], dtype=float32)
     """
     n_timesteps = X.shape[2]
     before, after = round(TEMPLATE_BEFORE * sampling_rate), round(TEMPLATE_AFTER * sampling_rate)
@@ -368,6 +430,16 @@ def score_beats(
     Returns
     -------
     scores : list of ndarray of shape (n_beats, n_maps)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skecgattn.beats import score_beats
+    >>> maps = np.zeros((1, 1, 300))
+    >>> maps[0, 0, 105] = 0.9
+    >>> score_beats(maps, [np.array([100, 200])], 100)
+    [array([[0.9],
+           [0. ]])]
     """
     reach = max(1, round(SEARCH_WINDOW * sampling_rate))
     offsets = np.arange(-reach, reach + 1)
@@ -406,6 +478,14 @@ def select_beats(
     located : structured ndarray
         Fields `sample`, `start`, `stop`, `label` and `score`; a beat above several thresholds has
         the label that exceeds its threshold by the largest factor.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skecgattn.beats import select_beats
+    >>> scores, beats = np.array([[0.1], [0.9]]), np.array([100, 200])
+    >>> select_beats(scores, beats, 300, ["V"], np.array([0.5]))["sample"]
+    array([200])
     """
     located = np.empty(0, dtype=BEAT_DTYPE)
     if len(heartbeats) == 0:

@@ -61,7 +61,7 @@ BEAT_BEFORE, BEAT_AFTER = 0.3, 0.45
 FALSE_ALARMS = 0.002
 """Share of beats in held-out ECGs without the label that may be located: one false beat in some minutes."""
 
-THRESHOLD_RANGE = (0.4, 0.75)
+THRESHOLD_RANGE = (0.3, 0.75)
 """Bounds of the learned threshold, as shares of the highest score that ECGs with the label typically have."""
 
 CHUNK = 512
@@ -506,6 +506,13 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         Returns
         -------
         self : AttentionECGClassifier
+
+        Raises
+        ------
+        ValueError
+            If the input or a parameter cannot be used; the message names it.
+        TrainingDivergedError
+            If the loss becomes NaN or infinite; the estimator then has the last good weights.
         """
         first = not hasattr(self, "network_")
         ecgs, labels = check_ecg(self, X, reset=first, y=_dense(y), min_timesteps=self._minimum_length())

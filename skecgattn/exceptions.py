@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["ECGWarning", "TrainingDivergedError"]
+__all__ = ["ECGWarning", "ModelFileError", "TrainingDivergedError"]
 
 
 class ECGWarning(UserWarning):
@@ -21,3 +21,7 @@ class ECGWarning(UserWarning):
 
 class TrainingDivergedError(ArithmeticError):
     """Raised where the training loss becomes NaN or infinite; the last good weights are kept."""
+
+
+class ModelFileError(ValueError):
+    """Raised where a model file is damaged or foreign, or where a model cannot be saved as one."""

@@ -9,15 +9,21 @@ from ._attribution import (
     randomise_weights,
 )
 from ._beat_gallery import BeatGalleryDisplay
+from ._grade_display import GradeStudyDisplay
+from ._grade_statistics import summarise_grades
+from ._grade_study import build_grade_study
 from ._training_history import TrainingHistoryDisplay
 
 __all__ = [
     "AttentionMapDisplay",
     "BeatGalleryDisplay",
+    "GradeStudyDisplay",
     "TrainingHistoryDisplay",
+    "build_grade_study",
     "grad_cam",
     "guided_grad_cam",
     "integrated_gradients",
     "randomisation_check",
     "randomise_weights",
+    "summarise_grades",
 ]

@@ -316,7 +316,7 @@ def randomisation_check(
 
     method : callable, default=None
         From ``(estimator, X, target)`` to maps of shape (n_samples, n_timesteps), such as :func:`grad_cam`.
-        None is the attention map, :meth:`AttentionECGClassifier.segment`.
+        None is the attention map, :meth:`~skecgattn.AttentionECGClassifier.segment`.
 
     random_state : int, RandomState instance or None, default=None
         Decides the random weights.

@@ -179,8 +179,10 @@ def beat_detection(
     ValueError
         If the lengths differ, an array lacks a field, or `groups` is missing where it is needed.
 
-    Notes ----- The chance level keeps how many predictions each window has, and so asks what is added by
-    *where* they are.
+    Notes
+    -----
+    The chance level keeps how many predictions each window has, and so asks what is added by *where* they
+    are.
 
     References
     ----------

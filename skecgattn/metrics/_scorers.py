@@ -185,9 +185,11 @@ def make_beat_scorer(
     ValueError
         If `metric` is unknown. When called: if no beats came.
 
-    Notes ----- Metadata routing must be on, see the example. A search is scored by its best estimator. A
-    pipeline is scored by its last step, on what the steps before make of X: they must leave the sampling rate
-    and the length alone.
+    Notes
+    -----
+    Metadata routing must be on, see the example. A search is scored by its best estimator. A pipeline is
+    scored by its last step, on what the steps before make of X: they must leave the sampling rate and the
+    length alone.
 
     Examples
     --------

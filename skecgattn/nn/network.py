@@ -12,7 +12,17 @@ TAPER = 2.0
 
 
 class JointOutput(NamedTuple):
-    """What the joint network computes from one batch."""
+    """What the joint network computes from one batch.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skecgattn.nn import ConvolutionalClassifier, JointNetwork, UNetSegmenter
+    >>> network = JointNetwork(UNetSegmenter(2, 1), ConvolutionalClassifier(2, 3))
+    >>> output = network(torch.zeros(4, 2, 900))
+    >>> output.logits.shape, output.maps.shape
+    (torch.Size([4, 3]), torch.Size([4, 1, 900]))
+    """
 
     logits: Tensor
     """Class logits (batch, n_outputs)."""
@@ -21,7 +31,17 @@ class JointOutput(NamedTuple):
 
 
 class Maps(NamedTuple):
-    """Attention maps and, where they are made of beats, the beats' logits."""
+    """Attention maps and, where they are made of beats, the beats' logits.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skecgattn.nn import BeatSegmenter, ConvolutionalClassifier, JointNetwork
+    >>> network = JointNetwork(BeatSegmenter(2, 1), ConvolutionalClassifier(2, 2))
+    >>> maps = network.maps(torch.zeros(1, 2, 900), torch.tensor([[100, 300, 500]]))
+    >>> maps.values.shape, maps.beats[0].shape
+    (torch.Size([1, 1, 900]), torch.Size([1, 1, 3]))
+    """
 
     values: Tensor
     """Maps (batch, n_maps, time)."""
@@ -56,6 +76,14 @@ class JointNetwork(nn.Module):
     References
     ----------
     Hu et al., ICLR 2021 submission, OpenReview HK_B2K0026.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skecgattn.nn import ConvolutionalClassifier, JointNetwork, UNetSegmenter
+    >>> network = JointNetwork(UNetSegmenter(2, 1), ConvolutionalClassifier(2, 3), read_whole=True)
+    >>> network(torch.zeros(4, 2, 900)).logits.shape
+    torch.Size([4, 3])
     """
 
     def __init__(
@@ -81,6 +109,16 @@ class JointNetwork(nn.Module):
             R peaks of each ECG, ascending, then -1. A segmenter with a true attribute ``reads_beats``
             needs them and returns a logit (B, K, n) for each; the map has one value a beat then, slightly
             highest at its R peak.
+
+        Returns
+        -------
+        maps : Maps or None
+            None where there is no segmenter.
+
+        Raises
+        ------
+        ValueError
+            If the segmenter reads heartbeats, and there are none.
         """
         if self.segmenter is None:
             return None
@@ -132,7 +170,24 @@ def lay_on_beats(values: Tensor, heartbeats: Tensor, length: int) -> Tensor:
 
 
 def union(maps: Tensor) -> Tensor:
-    """Return the union (B, 1, T) of maps (B, K, T) in [0, 1]; a single map is its own union."""
+    """Unite maps: ``1 - prod(1 - map)``; a single map is its own union.
+
+    Parameters
+    ----------
+    maps : Tensor of shape (B, K, T)
+        In [0, 1], K maps an ECG.
+
+    Returns
+    -------
+    union : Tensor of shape (B, 1, T)
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skecgattn.nn import union
+    >>> union(torch.tensor([[[0.5, 0.0], [0.5, 1.0]]]))
+    tensor([[[0.7500, 1.0000]]])
+    """
     if maps.shape[1] == 1:
         return maps
     return 1 - (1 - maps).prod(dim=1, keepdim=True)

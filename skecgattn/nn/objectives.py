@@ -25,8 +25,16 @@ class Task:
         Index of the output that stands for "no abnormality" in a softmax task, where there is one.
     marked : tuple of int
         The output that each map belongs to.
-    class_weight : Tensor or None
-        Softmax: weight (n_outputs,) of each class. Multilabel: weights (n_outputs, 2) of no and yes.
+    class_weight : Tensor of shape (n_outputs,) or (n_outputs, 2), or None
+        Softmax: weight of each class. Multilabel: weights of no and yes of each output.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skecgattn.nn import Task
+    >>> task = Task(multilabel=False, normal=0, marked=(1,))
+    >>> task.nothing(torch.tensor([[0.0, 1.0]]))
+    tensor([[1., 0.]])
     """
 
     multilabel: bool
@@ -35,7 +43,18 @@ class Task:
     class_weight: Tensor | None = None
 
     def loss(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Return the weighted cross-entropy (B,) of logits and target distributions (B, n_outputs)."""
+        """Return the weighted cross-entropy of each ECG.
+
+        Parameters
+        ----------
+        logits : Tensor of shape (B, n_outputs)
+        target : Tensor of shape (B, n_outputs)
+            Target distributions, or indicators in multilabel tasks.
+
+        Returns
+        -------
+        loss : Tensor of shape (B,)
+        """
         if self.multilabel:
             losses = functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
             if self.class_weight is not None:
@@ -51,6 +70,14 @@ class Task:
         """Return the target of an ECG in which nothing is left to see.
 
         No label; the normal class; the uniform distribution where no class is normal.
+
+        Parameters
+        ----------
+        target : Tensor of shape (B, n_outputs)
+
+        Returns
+        -------
+        nothing : Tensor of shape (B, n_outputs)
         """
         if self.multilabel:
             return torch.zeros_like(target)
@@ -67,6 +94,10 @@ class Task:
         ----------
         target : Tensor of shape (B, n_outputs)
         outputs : Tensor of shape (B,), integer
+
+        Returns
+        -------
+        only : Tensor of shape (B, n_outputs)
         """
         chosen = functional.one_hot(outputs, target.shape[1]).to(target)
         if self.multilabel:
@@ -80,6 +111,21 @@ class Objective(Parameterised, ABC):
 
     An objective is a parameter of ``AttentionECGClassifier`` and may be searched over:
     ``objective__area`` in the grid of a ``GridSearchCV`` sets ``area`` of its objective.
+
+    Examples
+    --------
+    An objective of one's own: cross-entropy, and maps that are pushed towards zero and one.
+
+    >>> from skecgattn.nn import Objective
+    >>> class Decided(Objective):
+    ...     def __init__(self, weight=0.1):
+    ...         self.weight = weight
+    ...     def __call__(self, network, x, heartbeats, target, task):
+    ...         output = network(x, heartbeats)
+    ...         doubt = (output.maps * (1 - output.maps)).mean(dim=(1, 2))
+    ...         return task.loss(output.logits, target) + self.weight * doubt
+    >>> Decided(weight=0.2)
+    Decided(weight=0.2)
     """
 
     @abstractmethod

@@ -1,0 +1,194 @@
+"""What the benchmarks share: rows that outlive a killed run, saved trainings, and tables."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+from scipy.stats import ttest_rel
+
+import skecgattn
+from skecgattn import metrics
+from skecgattn.datasets import fetch_mitbih, make_windows
+
+LABELS = ("S", "V")
+RATE = 360.0
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file in one step, so that a killed run leaves the one before."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(path.name + ".part")
+    unfinished.write_text(text)
+    os.replace(unfinished, path)
+
+
+def fingerprint(estimator: Any, *data: Any) -> str:
+    """Return a hash of an estimator's parameters but its seed, the package's version and the data's marks."""
+    params = {
+        name: f"{value.__module__}.{value.__qualname__}" if hasattr(value, "__qualname__") else repr(value)
+        for name, value in estimator.get_params().items()
+        if name != "random_state"
+    }
+    text = json.dumps([type(estimator).__name__, sorted(params.items()), skecgattn.__version__, repr(data)])
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+class Rows:
+    """Rows of a benchmark in a JSON file: one that is there is not computed again.
+
+    A row is known by its key, such as its method and seed, and by its settings (a hash of all parameters, of
+    the package's version and of the data's size). The first row with other settings takes the place of all
+    that differ from it in nothing but seed and fold, so that no table mixes settings.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows: list[dict[str, Any]] = json.loads(path.read_text()) if path.exists() else []
+
+    def done(self, settings: str, **key: Any) -> bool:
+        """Tell whether the row is there, computed with these settings."""
+        wanted = {**key, "settings": settings}.items()
+        return any(wanted <= _scalars(row).items() for row in self.rows)
+
+    def add(self, settings: str, values: dict[str, Any], **key: Any) -> None:
+        """Save a row."""
+        kind = {name: value for name, value in key.items() if name not in ("seed", "fold")}.items()
+        self.rows = [
+            row for row in self.rows if row["settings"] == settings or not kind <= _scalars(row).items()
+        ]
+        self.rows.append({**key, "version": skecgattn.__version__, "settings": settings, **values})
+        write(self.path, json.dumps(self.rows, indent=1))
+
+    def select(self, **key: Any) -> list[dict[str, Any]]:
+        """Return the rows with these values, by seed where they have one."""
+        found = [row for row in self.rows if key.items() <= _scalars(row).items()]
+        return sorted(found, key=lambda row: row.get("seed", 0))
+
+    def names(self, field: str, order: Iterable[Any] = ()) -> list[Any]:
+        """Return the different values of a field: those in `order` first, then as they come."""
+        there = dict.fromkeys(row[field] for row in self.rows if field in row)
+        return [name for name in order if name in there] + [name for name in there if name not in set(order)]
+
+
+def _scalars(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if not isinstance(value, dict | list)}
+
+
+def train(
+    estimator: Any, X: np.ndarray, y: np.ndarray, patient: np.ndarray, folder: Path | None
+) -> tuple[Any, float]:
+    """Return the fitted estimator and the seconds its training took; both from `folder` where they are."""
+    some = X[:: max(1, len(X) // 64)]
+    settings = fingerprint(
+        estimator, estimator.random_state, X.shape, f"{np.abs(some).mean(dtype=float):.6f}"
+    )
+    path = None if folder is None else folder / f"{settings}.joblib"
+    if path is not None and path.exists():
+        saved = joblib.load(path)
+        return saved["estimator"], saved["training time (s)"]
+    start = time.perf_counter()
+    estimator.fit(X, y, groups=patient)
+    seconds = time.perf_counter() - start
+    if path is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_suffix(".part")
+        joblib.dump({"estimator": estimator, "training time (s)": seconds}, unfinished, compress=3)
+        os.replace(unfinished, path)
+    return estimator, seconds
+
+
+def cell(values: Sequence[float], digits: int = 3) -> str:
+    """Return mean ± standard deviation; a dash where a value is missing."""
+    numbers = np.array(values, dtype=float)
+    if not len(numbers) or np.isnan(numbers).any():
+        return "–"
+    spread = f" ± {numbers.std(ddof=1):.{digits}f}" if len(numbers) > 1 else ""
+    return f"{numbers.mean():.{digits}f}{spread}"
+
+
+def paired(ours: dict[int, float], theirs: dict[int, float]) -> str:
+    """Return the mean difference over the seeds that both have, its standard deviation, p of a t test."""
+    seeds = sorted(set(ours) & set(theirs))
+    difference = np.array([ours[seed] - theirs[seed] for seed in seeds])
+    if not len(seeds) or np.isnan(difference).any():
+        return "–"
+    if len(seeds) == 1 or difference.std() == 0:
+        return f"{difference.mean():+.3f}"
+    p = ttest_rel([ours[seed] for seed in seeds], [theirs[seed] for seed in seeds]).pvalue
+    return f"{difference.mean():+.3f} ± {difference.std(ddof=1):.3f} (p {p:.3f})"
+
+
+def by_seed(rows: Iterable[dict[str, Any]], *path: str) -> dict[int, float]:
+    """Return a value of each row, found under the names of `path`, by the row's seed; nan where missing."""
+    values = {}
+    for row in rows:
+        value: Any = row
+        for name in path:
+            value = value.get(name, np.nan) if isinstance(value, dict) else np.nan
+        values[row["seed"]] = float(value)
+    return values
+
+
+def markdown(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
+    """Return the lines of a Markdown table."""
+    lines = ["| " + " | ".join(header) + " |", "| --- " * len(header) + "|"]
+    return lines + ["| " + " | ".join(map(str, row)) + " |" for row in rows]
+
+
+def make_parser(description: str | None, **defaults: Any) -> argparse.ArgumentParser:
+    """Return a parser with the options that the benchmarks share."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--seeds", type=int, default=5, help="number of seeds, from 0 (default 5)")
+    parser.add_argument("--records", type=int, help="only so many records of DS1 and of DS2, for a try")
+    parser.add_argument("--epochs", type=int, help="other number of epochs, for a try")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path(__file__).parent,
+        help="folder for the tables; rows found there with the same settings are not computed again",
+    )
+    parser.set_defaults(**defaults)
+    return parser
+
+
+def windows(
+    subset: str, records: int | None, change: Callable[[list], list] | None = None, **options: Any
+) -> tuple[np.ndarray, ...]:
+    """Return windows, labels, patients and beats of DS1 or DS2, or of its first records, changed first."""
+    wanted: Any = fetch_mitbih(subset, verbose=False).records[:records]
+    return make_windows(wanted if change is None else change(wanted), **options)
+
+
+def detection(beats: np.ndarray, located: list, k: int, label: str) -> dict[str, float]:
+    """Score located beats with the label `k` against the annotated ones of an AAMI class."""
+    found, chance = metrics.beat_detection(
+        beats,
+        located,
+        label=label,
+        sampling_rate=RATE,
+        predicted_label=k,
+        zero_division=0.0,
+        return_chance=True,
+    )
+    return {
+        "sensitivity": found.sensitivity,
+        "positive predictivity": found.positive_predictivity,
+        "F1": found.f1,
+        "F1, chance": chance.f1,
+    }
+
+
+def epochs(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the parameter that ``--epochs`` sets."""
+    return {} if options.epochs is None else {"max_epochs": options.epochs}

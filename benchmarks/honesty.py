@@ -1,0 +1,186 @@
+"""Whether the default estimator's maps can be trusted: four checks, none of which asks where the beats are.
+
+Trained on DS1 as in ``localisation.py``; windows of DS2.
+
+- *Random weights* (Adebayo et al. 2018): rank correlation of the map with that of the same network untrained,
+  over windows that hold the class; a map that survives says nothing of the model.
+- *Mask leakage*: how well the class can be told from the map alone, beyond what counts of marked beats tell;
+  all windows, folds by patient.
+- *Deletion and insertion* (Petsiuk et al. 2018): the class's probability as the samples that come first in
+  the map are taken from the ECG, or are all that is left of it; against the order of Grad-CAM of the same
+  classifier and against the order of another window's map. Over windows that hold the class.
+- *Seeds*: how well the maps of differently seeded trainings agree.
+
+Slow checks run on windows drawn with one seed for all runs. Writes ``honesty.json`` and ``honesty.md`` beside
+this file, row by row: a run that was killed goes on where it was. ``--models`` takes the trainings that
+``localisation.py --save-models`` has left::
+
+    python benchmarks/honesty.py --seeds 5 --models models
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from _tables import (
+    LABELS,
+    RATE,
+    Rows,
+    by_seed,
+    cell,
+    epochs,
+    fingerprint,
+    make_parser,
+    markdown,
+    paired,
+    train,
+    windows,
+    write,
+)
+from tqdm.auto import tqdm
+
+from skecgattn import AttentionECGClassifier, metrics
+from skecgattn.exceptions import ECGWarning
+from skecgattn.inspection import grad_cam, randomisation_check
+
+CURVES = {"deletion": metrics.deletion_curve, "insertion": metrics.insertion_curve}
+ORDERS = ("map", "Grad-CAM", "map of another window")
+
+
+def draw(rows: np.ndarray, n: int) -> np.ndarray:
+    """Return at most `n` of the rows, the same in every run."""
+    return np.sort(np.random.default_rng(0).permutation(rows)[:n])
+
+
+def curves(clf: AttentionECGClassifier, X: np.ndarray, k: int) -> dict[str, dict[str, float]]:
+    """Return the areas under the deletion and insertion curves of each order of the samples."""
+    maps = clf.segment(X, target=k)
+    # moving on by one pairs every window with another one
+    orders = dict(zip(ORDERS, (maps, grad_cam(clf, X, target=k), np.roll(maps, 1, axis=0))))
+
+    def probability(ecgs: np.ndarray) -> np.ndarray:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ECGWarning)  # that nothing is left of an ECG is meant
+            return clf.predict_proba(ecgs)[:, k]
+
+    return {
+        what: {name: curve(probability, X, order).auc for name, order in orders.items()}
+        for what, curve in CURVES.items()
+    }
+
+
+def run(clf: AttentionECGClassifier, label: str, seed: int, test: tuple, n_windows: int) -> dict[str, Any]:
+    """Check the map of one class."""
+    X, y, patient, beats = test
+    k = LABELS.index(label)
+    shown = draw(np.flatnonzero(y[:, k]), n_windows)
+    check = randomisation_check(clf, X[shown], target=k, random_state=seed)
+    maps = clf.segment(X, target=k)
+    leakage = metrics.mask_leakage(maps, y[:, k], patient, beats=beats)
+    return {
+        "random weights": check.spearman,
+        "leakage": {"map": leakage.auc, "counts": leakage.auc_counts, "excess": leakage.excess},
+        "curves": curves(clf, X[shown], k),
+        "windows": {"leakage": len(X), "others": len(shown)},
+    }
+
+
+def agree(
+    models: list[AttentionECGClassifier], label: str, X: np.ndarray, y: np.ndarray, n_windows: int
+) -> dict[str, Any]:
+    """Compare the maps of all seeds."""
+    k = LABELS.index(label)
+    shown = draw(np.flatnonzero(y[:, k]), n_windows)
+    agreement = metrics.seed_agreement(np.stack([clf.segment(X[shown], target=k) for clf in models]))
+    return {
+        "spearman": agreement.spearman,
+        "iou": agreement.iou,
+        "iou, chance": agreement.iou_chance,
+        "windows": len(shown),
+    }
+
+
+def table(rows: Rows) -> str:
+    """Return the results as Markdown: mean ± standard deviation over seeds."""
+    checks, leaks, areas, seeds = [], [], [], []
+    for label in reversed(LABELS):
+        there = rows.select(check="seed", label=label)
+        if there:
+            checks.append([label, len(there), cell(list(by_seed(there, "random weights").values())), "0"])
+            values = [by_seed(there, "leakage", name) for name in ("map", "counts", "excess")]
+            leaks.append([label, len(there), *(cell(list(one.values())) for one in values)])
+            for what in CURVES:
+                ours = by_seed(there, "curves", what, "map")
+                for order in ORDERS:
+                    theirs = by_seed(there, "curves", what, order)
+                    difference = "" if order == "map" else paired(ours, theirs)
+                    areas.append([label, what, order, len(there), cell(list(theirs.values())), difference])
+        for row in rows.select(check="agreement", label=label):
+            cells = (f"{row[name]:.3f}" for name in ("spearman", "iou", "iou, chance"))
+            seeds.append([label, row["seeds"], *cells])
+    return "\n".join(
+        [
+            "### Maps of random weights",
+            "",
+            *markdown(["class", "seeds", "rank correlation", "chance"], checks),
+            "",
+            "### Mask leakage",
+            "",
+            "Area under the ROC curve of the class told from the map alone, and from counts of marked beats.",
+            "",
+            *markdown(["class", "seeds", "map", "counts", "excess"], leaks),
+            "",
+            "### Deletion and insertion",
+            "",
+            "Mean probability of the class while the samples go, first in the order first (the less the "
+            "better), or come back (the more the better).",
+            "",
+            *markdown(["class", "curve", "order", "seeds", "area", "the map's minus it (paired)"], areas),
+            "",
+            "### Agreement between seeds",
+            "",
+            "Rank correlation (chance 0), and intersection over union of the highest tenth of the samples.",
+            "",
+            *markdown(["class", "seeds", "rank correlation", "IoU", "IoU, chance"], seeds),
+            "",
+        ]
+    )
+
+
+def main() -> None:
+    """Check every seed and write the tables."""
+    parser = make_parser(__doc__)
+    parser.add_argument("--models", type=Path, help="folder of trainings, read from and saved to")
+    parser.add_argument(
+        "--windows", type=int, default=200, help="windows a class for the slow checks (default 200)"
+    )
+    options = parser.parse_args()
+    training, test = (windows(subset, options.records) for subset in ("ds1", "ds2"))
+    rows = Rows(options.output / "honesty.json")
+    models = []
+    for seed in (bar := tqdm(range(options.seeds), desc="seeds")):
+        clf = AttentionECGClassifier(RATE, random_state=seed, **epochs(options))
+        settings = fingerprint(clf, training[0].shape, test[0].shape, options.windows)
+        bar.set_postfix_str(f"training {seed}")
+        models.append(train(clf, *training[:3], options.models)[0])
+        for label in LABELS:
+            bar.set_postfix_str(f"seed {seed}, {label}")
+            key = {"check": "seed", "label": label, "seed": seed}
+            if not rows.done(settings, **key):
+                rows.add(settings, run(models[-1], label, seed, test, options.windows), **key)
+                write(options.output / "honesty.md", table(rows))
+    if len(models) > 1:
+        settings = fingerprint(models[0], training[0].shape, test[0].shape, options.windows, len(models))
+        for label in LABELS:
+            key = {"check": "agreement", "label": label}
+            if not rows.done(settings, **key):
+                values = agree(models, label, *test[:2], options.windows)
+                rows.add(settings, {"seeds": len(models), **values}, **key)
+        write(options.output / "honesty.md", table(rows))
+
+
+if __name__ == "__main__":
+    main()

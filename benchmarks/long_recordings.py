@@ -1,0 +1,128 @@
+"""How long a day of ECG takes, and how much memory: read, annotated and written.
+
+Joins the MIT-BIH records of DS1 and DS2, at 250 Hz, to recordings of 24 and 48 hours, trains a model on
+DS1 for a few epochs, and annotates each recording in a process of its own. Writes
+``long_recordings.json`` and ``long_recordings.md`` beside this file::
+
+    python benchmarks/long_recordings.py
+    python benchmarks/long_recordings.py --hours 1 2 --n-jobs 1 --output /tmp
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import pandas as pd
+from tqdm.auto import tqdm
+
+from skecgattn import AttentionECGClassifier
+from skecgattn.datasets import fetch_mitbih, make_windows
+from skecgattn.preprocessing import resample
+
+RATE, NEW_RATE = 360.0, 250.0
+LABELS = ["S", "V"]
+GAIN = 200
+TRAINED_ON = ["106", "119", "201", "208", "209", "215", "223", "114"]
+
+MEASURE = """
+import json, resource, sys, time
+begin = time.perf_counter()
+import joblib
+from skecgattn.records import annotate, read_record
+model = joblib.load(sys.argv[1])
+loaded, memory = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+annotations = annotate(model, read_record(sys.argv[2]), n_jobs=int(sys.argv[3]))
+annotated = time.perf_counter()
+annotations.to_wfdb(sys.argv[4])
+print(json.dumps({
+    "hours": annotations.duration / 3600,
+    "heartbeats": len(annotations.beats),
+    "abnormal": len(annotations.abnormal),
+    "start (s)": loaded - begin,
+    "read and annotate (s)": annotated - loaded,
+    "write (s)": time.perf_counter() - annotated,
+    "in all (s)": time.perf_counter() - begin,
+    "CPU (s)": time.process_time(),
+    "memory at the start (MB)": memory / 1e3,
+    "peak memory (MB)": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3,
+}))
+"""
+
+
+def build(folder: Path, hours: float, signals: list[np.ndarray]) -> Path:
+    """Join recordings (n_leads, n) at `NEW_RATE`, over and over, and write a WFDB record."""
+    name, left = f"long{hours:g}", round(hours * 3600 * NEW_RATE)
+    n_timesteps = left
+    with open(folder / f"{name}.dat", "wb") as file:
+        while left:
+            for signal in signals:
+                piece = np.clip(np.rint(signal[:, :left] * GAIN), -(2**15) + 1, 2**15 - 1)
+                file.write(np.ascontiguousarray(piece.T, dtype="<i2").tobytes())
+                left -= piece.shape[1]
+    lines = [f"{name} 2 {NEW_RATE:g} {n_timesteps}"]
+    lines += [f"{name}.dat 16 {GAIN}/mV 16 0 0 0 0 {lead}" for lead in ("MLII", "V1")]
+    (folder / f"{name}.hea").write_text("\n".join(lines) + "\n")
+    return folder / name
+
+
+def train(path: Path) -> None:
+    """Train a model for a few epochs: its speed does not depend on how good it is."""
+    X, y, patients, _ = make_windows(fetch_mitbih(TRAINED_ON, verbose=False))
+    model = AttentionECGClassifier(RATE, lead_names=("MLII", "V1"), max_epochs=2, random_state=0)
+    joblib.dump(model.fit(X, pd.DataFrame(y, columns=LABELS), groups=patients), path)
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Return the results as Markdown."""
+    names = list(rows[0])
+    lines = ["| " + " | ".join(names) + " |", "| --- " * len(names) + "|"]
+    lines += ["| " + " | ".join(f"{row[name]:.4g}" for name in names) + " |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Measure and write the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--hours", type=float, nargs="+", default=[24, 48], help="lengths (default 24 48)")
+    parser.add_argument("--n-jobs", type=int, default=2, help="threads (default 2)")
+    parser.add_argument("--model", type=Path, help="a model saved with joblib, instead of training one")
+    parser.add_argument("--output", type=Path, default=Path(__file__).parent, help="folder for the tables")
+    options = parser.parse_args()
+    rows = []
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        model = options.model or folder / "model.joblib"
+        if options.model is None:
+            train(model)
+        records = [r for part in ("ds1", "ds2") for r in fetch_mitbih(part, verbose=False).records]
+        signals = [resample(r.signal.astype(np.float32), RATE, NEW_RATE) for r in records]
+        for hours in tqdm(options.hours, desc="recordings"):
+            command = [
+                sys.executable,
+                "-c",
+                MEASURE,
+                model,
+                build(folder, hours, signals),
+                options.n_jobs,
+                folder,
+            ]
+            busy = os.getloadavg()[0]
+            run = subprocess.run(list(map(str, command)), check=True, stdout=subprocess.PIPE, text=True)
+            rows.append({**json.loads(run.stdout), "threads": options.n_jobs, "load before": busy})
+            (options.output / "long_recordings.json").write_text(json.dumps(rows, indent=1) + "\n")
+            (options.output / "long_recordings.md").write_text(table(rows))
+
+
+if __name__ == "__main__":
+    main()

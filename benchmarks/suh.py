@@ -1,0 +1,183 @@
+"""The map against attributions under the protocol of Suh et al.
+
+MIT-BIH, DS1 to DS2, first lead, 8 s windows with one label each: the abnormal AAMI class with the most beats,
+else N. Maps of the labelled class are scored over the abnormal windows that the classifier tells with a
+probability above .75, against the spans (midpoint to midpoint) of the beats of that class; no beat is
+"don't care". Attributions are those of the same joint classifier, so that all are scored on the same windows,
+and those of the classifier alone, on its own. Scores are the definitions of ``skecgattn.metrics``, averaged
+over windows of all classes: pointing game, attention mass (their attribution localisation and relevance mass
+accuracy), rank accuracy (their relevance rank accuracy), AUROC over the samples of each window, and
+intersection over union of the spans and the samples from half of the map's maximum on.
+
+Writes ``suh.json`` and ``suh.md`` beside this file, row by row: a run that was killed goes on where it was::
+
+    python benchmarks/suh.py --seeds 5
+
+Suh, Kim, Kwon et al., "Visual interpretation of deep learning model in ECG classification: a comprehensive
+evaluation of feature attribution methods", Computers in Biology and Medicine 182, 2024; Suh, Kim, Jung, Rhee,
+"Evaluating feature attribution methods for electrocardiogram", arXiv 2211.12702, 2022.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from _tables import (
+    RATE,
+    Rows,
+    by_seed,
+    cell,
+    epochs,
+    fingerprint,
+    make_parser,
+    markdown,
+    paired,
+    train,
+    windows,
+    write,
+)
+from sklearn.metrics import balanced_accuracy_score
+from tqdm.auto import tqdm
+
+from skecgattn import AttentionECGClassifier, metrics
+from skecgattn.inspection import grad_cam, guided_grad_cam, integrated_gradients
+
+ABNORMAL = ("S", "V", "F")
+CONFIDENT = 0.75
+METHODS: dict[str, dict[str, Any]] = {"default": {}, "classifier alone": {"segmenter": None}}
+SOURCES: dict[str, Callable[..., np.ndarray]] = {
+    "map": AttentionECGClassifier.segment,
+    "Grad-CAM": grad_cam,
+    "guided Grad-CAM": guided_grad_cam,
+    "integrated gradients": integrated_gradients,
+}
+SCORES: dict[str, Callable[..., Any]] = {
+    "pointing game": metrics.pointing_game,
+    "attention mass": metrics.attention_mass,
+    "rank accuracy": metrics.rank_accuracy,
+    "AUROC": lambda *args, **options: metrics.map_auroc(*args, **options, average="window"),
+    "IoU": metrics.map_iou,
+}
+
+
+def run(clf: AttentionECGClassifier, test: tuple) -> dict[str, Any]:
+    """Score the map and the attributions of a trained estimator."""
+    X, y, _, beats = test
+    probability = clf.predict_proba(X)
+    labels = [label for label in ABNORMAL if label in clf.classes_]
+    row: dict[str, Any] = {
+        "balanced accuracy": float(balanced_accuracy_score(y, clf.classes_[probability.argmax(axis=1)])),
+        "windows": {},
+    }
+    chosen = {}
+    for label in labels:
+        confident = probability[:, clf.classes_.tolist().index(label)] > CONFIDENT
+        chosen[label] = np.flatnonzero((y == label) & confident)
+        row["windows"][label] = f"{len(chosen[label])} of {(y == label).sum()}"
+    row["maps"] = {}
+    for name, source in SOURCES.items():
+        if name == "map" and not clf.map_labels_:
+            continue
+        by_label = {
+            label: score(source(clf, X[index], target=label), beats[index], label)
+            for label, index in chosen.items()
+            if len(index)
+        }
+        row["maps"][name] = {**by_label, "all": pool(by_label, {k: len(v) for k, v in chosen.items()})}
+    return row
+
+
+def score(maps: np.ndarray, beats: np.ndarray, label: str) -> dict[str, float]:
+    """Return every score of the maps of one class, with its chance level."""
+    top = maps.max(axis=1, keepdims=True)
+    maps = maps / np.where(top > 0, top, 1)  # their maxima are what the attributions are scaled to
+    scores = {}
+    for name, function in SCORES.items():
+        scores[name], scores[f"{name}, chance"] = function(
+            maps, beats, label=label, ignore=(), return_chance=True
+        )
+    return scores
+
+
+def pool(by_label: dict[str, dict[str, float]], counts: dict[str, int]) -> dict[str, float]:
+    """Return the means over the windows of all classes."""
+    if not by_label:
+        return {}
+    weights = [counts[label] for label in by_label]
+    names = next(iter(by_label.values()))
+    return {
+        name: float(np.average([scores[name] for scores in by_label.values()], weights=weights))
+        for name in names
+    }
+
+
+def table(rows: Rows) -> str:
+    """Return the results as Markdown: mean ± standard deviation over seeds."""
+    lines = []
+    ours = rows.select(method="default")
+    for group in ("all", *ABNORMAL):
+        body, differences = [], []
+        for method in rows.names("method", METHODS):
+            there = rows.select(method=method)
+            for source in there[0]["maps"]:
+                values = {name: by_seed(there, "maps", source, group, name) for name in SCORES}
+                if all(np.isnan(one) for one in values["pointing game"].values()):
+                    continue
+                name = f"{method}: {source}"
+                body.append([name, len(there), *(cell(list(one.values())) for one in values.values())])
+                if (method, source) != ("default", "map"):
+                    both = [(by_seed(ours, "maps", "map", group, score), values[score]) for score in SCORES]
+                    differences.append([name, *(paired(*one) for one in both)])
+        if not body:
+            continue
+        chance = [
+            cell(list(by_seed(ours, "maps", "map", group, f"{name}, chance").values())) for name in SCORES
+        ]
+        lines += [
+            f"### {'All abnormal windows' if group == 'all' else group}",
+            "",
+            *markdown(["map", "seeds", *SCORES], [*body, ["chance (windows of the default)", "", *chance]]),
+            "",
+            "The default's map minus each, paired over seeds (t test):",
+            "",
+            *markdown(["map", *SCORES], differences),
+            "",
+        ]
+    told = []
+    for method in rows.names("method", METHODS):
+        there = rows.select(method=method)
+        accuracy = cell(list(by_seed(there, "balanced accuracy").values()))
+        counts = ["; ".join(row["windows"].get(label, "–") for row in there) for label in ABNORMAL]
+        told.append([method, accuracy, *counts])
+    header = ["method", "balanced accuracy", *(f"windows scored, {label}" for label in ABNORMAL)]
+    return "\n".join([*lines, "### Windows told, seed by seed", "", *markdown(header, told), ""])
+
+
+def main() -> None:
+    """Run the methods asked for and write the tables."""
+    parser = make_parser(__doc__)
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS), metavar="METHOD")
+    parser.add_argument("--models", type=Path, help="folder of trainings, read from and saved to")
+    options = parser.parse_args()
+    data = [
+        windows(subset, options.records, window=8.0, label="frequent", classes=ABNORMAL)
+        for subset in ("ds1", "ds2")
+    ]
+    training, test = ((X[:, :1], *rest) for X, *rest in data)
+    rows = Rows(options.output / "suh.json")
+    jobs = [(seed, method) for seed in range(options.seeds) for method in options.methods]
+    for seed, method in (bar := tqdm(jobs, desc="trainings")):
+        bar.set_postfix_str(f"{method}, seed {seed}")
+        clf = AttentionECGClassifier(RATE, random_state=seed, **METHODS[method], **epochs(options))
+        settings = fingerprint(clf, training[0].shape, test[0].shape)
+        if not rows.done(settings, method=method, seed=seed):
+            clf, _ = train(clf, *training[:3], options.models)
+            rows.add(settings, run(clf, test), method=method, seed=seed)
+            write(options.output / "suh.md", table(rows))
+
+
+if __name__ == "__main__":
+    main()

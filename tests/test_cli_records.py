@@ -1,0 +1,318 @@
+"""The commands that read recordings: train, annotate, evaluate, report, info."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from skecgattn import records
+from skecgattn.cli import _cross_validation, app
+from skecgattn.cli._cross_validation import cross_validate
+from skecgattn.cli._training_data import read_labels
+from skecgattn.datasets import make_ecg
+from skecgattn.datasets._wfdb import quiet_wfdb
+from skecgattn.records import evaluate_annotations, read_record
+
+RATE, LEADS = 180, ("MLII", "V1")
+CODES = {0: "426783006", 1: "427172004"}
+
+
+def invoke(*arguments, code=0):
+    result = CliRunner().invoke(app, [str(one) for one in arguments], env={"COLUMNS": "140", "NO_COLOR": "1"})
+    assert result.exit_code == code, result.output
+    assert "Traceback" not in result.output
+    return result
+
+
+def write(folder, name, signal, *, beats=(), comments=(), leads=LEADS, rate=RATE):
+    with quiet_wfdb() as wfdb:
+        wfdb.wrsamp(
+            name,
+            fs=rate,
+            units=["mV"] * len(leads),
+            sig_name=list(leads),
+            d_signal=np.rint(signal.T * 1000).astype(int),
+            adc_gain=[1000] * len(leads),
+            baseline=[0] * len(leads),
+            fmt=["16"] * len(leads),
+            write_dir=str(folder),
+            comments=list(comments),
+        )
+        if len(beats):
+            samples, symbols = beats
+            wfdb.wrann(name, "atr", samples, symbol=symbols, write_dir=str(folder))
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    """Six records of a minute, of six virtual patients."""
+    folder = tmp_path_factory.mktemp("archive")
+    X, _, groups, truth = make_ecg(36, sampling_rate=RATE, n_patients=6, pvc=0.6, random_state=0)
+    for k, patient in enumerate(dict.fromkeys(groups)):
+        rows = np.flatnonzero(groups == patient)
+        signal = np.concatenate(X[rows], axis=1)
+        samples = np.concatenate([i * X.shape[2] + truth[row]["sample"] for i, row in enumerate(rows)])
+        symbols = np.concatenate([truth[row]["symbol"] for row in rows]).tolist()
+        comments = [f"Dx: {CODES[k % 2]},164889003", f"patient: p{k}"]
+        write(folder, f"r{k}", signal, beats=(samples, symbols), comments=comments)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(archive, tmp_path_factory):
+    """A model file, and what training has printed."""
+    path = tmp_path_factory.mktemp("model") / "made" / "m.skecg"
+    options = ["--from-annotations", "--folds", 2, "--epochs", 1, "--json", "--output", path]
+    return path, invoke("train", archive, *options)
+
+
+@pytest.fixture(scope="module")
+def found(archive, model, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("found")
+    return folder, invoke("annotate", archive, "--model", model[0], "--output", folder, "--csv", "--json")
+
+
+# --- train
+
+
+def test_train_scores_patients_left_out(model):
+    path, result = model
+    told = json.loads(result.stdout)
+    assert told["data"]["records"] == told["data"]["patients"] == 6
+    assert (told["data"]["ecgs"], told["data"]["seconds"]) == (36, 10)
+    assert told["data"]["lead_names"] == list(LEADS)
+    scores = told["cross_validation"]
+    assert scores["n_folds"] == 2
+    assert set(scores["classes"]) == {"S", "V"}
+    auc = scores["classes"]["V"]["auc"]
+    assert auc["mean"] == pytest.approx(np.mean(auc["folds"]))
+    assert path.is_file()
+
+
+def test_train_on_a_table_of_labels(archive, tmp_path):
+    rows = [
+        "Record;Label;Patient",
+        *(f"r{k};{'PVC' if k % 2 else 'normal'};{k // 2}" for k in range(6)),
+        "x;PVC;9",
+    ]
+    (tmp_path / "labels.csv").write_text("\n".join(rows))
+    options = ["--folds", 0, "--epochs", 1, "--window", 5, "--output", tmp_path / "m.skecg"]
+    result = invoke("train", archive, "--labels", tmp_path / "labels.csv", *options)
+    assert "6 records of 3 patients: 6 ECGs of 5 s" in result.stdout
+    assert "1 of 7 labelled records are not to be had" in result.stderr
+    told = json.loads(invoke("info", tmp_path / "m.skecg", "--json").stdout)
+    assert (told["classes"], told["normal_class"]) == (["PVC", "normal"], "normal")
+
+
+def test_train_on_diagnosis_codes_with_mixed_rates(archive, tmp_path):
+    for k in range(4):
+        record = read_record(archive / f"r{k}")
+        signal, rate = record.read(0, 1800), RATE
+        if k == 3:
+            signal, rate = np.repeat(signal, 2, axis=1), 2 * RATE
+        write(tmp_path, f"r{k}", signal, comments=[f"Dx: {CODES[k % 2]}"], rate=rate)
+    options = ["--folds", 2, "--epochs", 1, "--output", tmp_path / "m.skecg"]
+    codes = ",".join(f"{code}={name}" for code, name in zip(CODES.values(), "NV"))
+    result = invoke("train", tmp_path, "--from-dx", "--codes", codes, *options)
+    assert "all are resampled to 180 Hz" in result.stderr
+    assert "4 ECGs of 10 s at 180 Hz" in result.stdout
+    assert "balanced accuracy" in result.stdout
+    result = invoke("train", tmp_path, "--from-dx", *options, code=2)
+    assert "426783006 NSR (2), 427172004 PVC (2)" in result.stderr
+
+
+def test_labels_of_several_rows_add_up(tmp_path):
+    (tmp_path / "l.csv").write_text("record,label\na,PVC\na,AF\nb,PVC;AF\nc,\n")
+    labels, patients = read_labels(tmp_path / "l.csv")
+    assert labels == {"a": {"PVC", "AF"}, "b": {"PVC", "AF"}, "c": frozenset()}
+    assert patients == {}
+
+
+def test_cross_validation_never_splits_a_patient(monkeypatch):
+    seen = []
+
+    def predict(model, X, y, groups, training, held_out, advance):
+        seen.append((set(groups[training]), set(groups[held_out])))
+        advance(1)
+        return np.column_stack([1 - X[held_out], X[held_out]])
+
+    monkeypatch.setattr(_cross_validation, "_fit_predict", predict)
+    y = np.array(["N", "V"] * 12)
+    X = (y == "V") * 0.8 + 0.1
+    X[0] = 0.9  # one N is taken for V
+    scores = cross_validate(None, X, y, np.arange(24) // 2, 3, 0, 1, lambda n: None)
+    assert all(not training & held_out for training, held_out in seen)
+    assert set.union(*(held_out for _, held_out in seen)) == set(range(12))
+    assert scores["classes"]["N"]["recall"]["out_of_fold"] == pytest.approx(11 / 12)
+    assert scores["classes"]["V"]["recall"]["out_of_fold"] == 1
+    assert scores["all"]["balanced_accuracy"]["out_of_fold"] == pytest.approx(23 / 24)
+
+
+# --- annotate, evaluate
+
+
+def test_annotate_writes_files_and_skips_what_is_done(archive, model, found):
+    folder, result = found
+    rows = json.loads(result.stdout)
+    assert [row["status"] for row in rows] == ["done"] * 6
+    table = (folder / "r0.csv").read_text().splitlines()
+    assert table[0] == "sample,time,start,stop,label,score,abnormal"
+    assert len(table) == rows[0]["beats"] + 1
+    again = invoke("annotate", archive, "--model", model[0], "--output", folder)
+    assert again.stdout.count("skipped") == 6
+
+
+def test_annotate_with_a_threshold_and_the_map(archive, model, tmp_path):
+    options = ["--model", model[0], "--output", tmp_path, "--threshold", "V=0,S=1", "--map", "--json"]
+    (row,) = json.loads(invoke("annotate", archive / "r0", *options).stdout)
+    assert row["V"] == row["beats"] > 30
+    assert np.load(tmp_path / "r0.map.npy").shape == (2, 60 * RATE)
+
+
+def test_annotate_goes_on_after_a_bad_record(archive, model, tmp_path):
+    data = (archive / "r1.dat").read_bytes()
+    (tmp_path / "r1.hea").write_text((archive / "r1.hea").read_text())
+    (tmp_path / "r1.dat").write_bytes(data[: len(data) // 2])
+    write(tmp_path, "other", np.zeros((2, 1800)), leads=("I", "II"))
+    records = [archive / "r0", tmp_path / "r1", tmp_path / "other", tmp_path / "nowhere"]
+    result = invoke("annotate", *records, "--model", model[0], "--output", tmp_path / "out", code=1)
+    failed = [line for line in result.stderr.splitlines() if line.startswith("failed: ")]
+    assert [line.split(":")[1].strip() for line in failed] == ["r1", "other", "nowhere"]
+    assert "MLII" in failed[1]
+    assert (tmp_path / "out" / "r0.skg").is_file()
+
+
+def test_evaluate_prints_the_scores(archive, found, tmp_path):
+    result = invoke("evaluate", archive, "--test-folder", found[0], "--json")
+    names = [f"r{k}" for k in range(6)]
+    tests = [found[0] / f"{name}.skg" for name in names]
+    expected = evaluate_annotations([read_record(archive / name) for name in names], tests).to_dict()
+    assert json.loads(result.stdout) == json.loads(json.dumps(expected))
+    table = invoke("evaluate", archive / "r0", archive / "r1", "--test-folder", found[0]).stdout
+    assert f"{evaluate_annotations(read_record(archive / 'r0'), tests[0]).gross.loc['V', 'f1']:.4f}" in table
+    assert "gross" in table
+    (tmp_path / "r0.skg").write_bytes(tests[0].read_bytes())
+    result = invoke("evaluate", archive, "--test-folder", tmp_path, code=1)
+    assert "5 of 6 records left out" in result.stderr
+
+
+# --- report, info
+
+
+def test_report_of_a_model_and_of_annotations(archive, model, found, tmp_path):
+    told = invoke("report", archive / "r0", "--model", model[0], "-o", tmp_path / "a.html", "--json").stdout
+    assert json.loads(told)["bytes"] == (tmp_path / "a.html").stat().st_size
+    assert "m.skecg" in (tmp_path / "a.html").read_text()
+    options = ["--strips", 1, "--disclosure", "none"]
+    for source in (found[0] / "r0.skg", "atr"):
+        invoke("report", archive / "r0", "--annotations", source, "-o", tmp_path / "b.html", *options)
+        assert "Research software" in (tmp_path / "b.html").read_text()
+
+
+def test_info_of_a_model_and_a_record(archive, model, tmp_path):
+    shown = invoke("info", model[0]).stdout
+    for words in ("180 Hz", "MLII, V1", "S, V", "1 epochs"):
+        assert words in shown
+    told = json.loads(invoke("info", archive / "r3", "--json").stdout)
+    assert (told["patient"], told["duration"], told["annotations"]) == ("p3", 60, ["atr"])
+    np.save(tmp_path / "x.npy", np.zeros((1, 500)))
+    assert "0:00:02" in invoke("info", tmp_path / "x.npy", "--sampling-rate", 250).stdout
+
+
+# --- what users do wrong
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("train {archive} -o {tmp}/m", "give one source of labels"),
+        ("train {tmp}/nowhere --from-dx -o {tmp}/m", "there is no folder"),
+        ("train {tmp} --from-dx -o {tmp}/m", "no WFDB record"),
+        ("train {archive} --labels {tmp}/no.csv -o {tmp}/m", "there is no file"),
+        ("train {archive} --labels {tmp}/text -o {tmp}/m", "lacks ['record', 'label']"),
+        ("train {archive} --from-annotations --leads II -o {tmp}/m", "has no lead 'II'"),
+        ("train {archive} --from-annotations --annotator qrs -o {tmp}/m", "no record has annotations .qrs"),
+        ("train {archive} --from-annotations --folds 1 -o {tmp}/m", "--folds must be 0 or at least 2"),
+        ("train {archive} --from-annotations --classes X -o {tmp}/m", "AAMI"),
+        ("train {archive} --from-dx --codes 42 -o {tmp}/m", "--codes must be like"),
+        ("train {archive} --from-annotations -o {tmp}", "is a folder"),
+        ("train {archive} --from-annotations -o {tmp}/text/m", "cannot write to the output folder"),
+        ("annotate {archive} -m {tmp}/no.skecg -o {tmp}/out", "No such file"),
+        ("annotate {archive} -m {tmp}/text -o {tmp}/out", "text"),
+        ("annotate {archive} -m {model} -o {tmp}/out --threshold many", "--threshold must be like"),
+        ("annotate {archive} -m {model} -o {tmp}/out --threshold X=1", "its labels: ['S', 'V']"),
+        ("annotate {archive} -m {model} -o {tmp}/text", "text"),
+        ("evaluate {archive}", "no record has annotations .atr and .skg"),
+        ("evaluate {archive} --test atr --classes W", "classes must be among"),
+        ("report {archive}/r0", "give --model"),
+        ("report {archive}/r9 -m {model}", "r9"),
+        ("report {archive}/r0 -a qrs -o {tmp}/r.html", "there is no annotation file"),
+        ("report {archive}/r0 -a atr --leads aVR -o {tmp}/r.html", "has no lead 'aVR'"),
+        ("report {archive}/r0 -a atr -o {tmp}/text/r.html", "cannot write to the output folder"),
+        ("info {tmp}/nowhere", "there is no model file and no record"),
+        ("info {tmp}/text", "text"),
+    ],
+)
+def test_mistakes_get_one_line_and_exit_code_2(archive, model, tmp_path, line, message):
+    (tmp_path / "text").write_text("no model,no table\n1,2\n")
+    arguments = line.format(archive=archive, model=model[0], tmp=tmp_path).split()
+    result = invoke(*arguments, code=2)
+    *notes, last = result.stderr.splitlines()
+    assert last.startswith("error: ")
+    assert message in last
+    assert all(note.startswith("note: ") for note in notes)
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("problem", "code", "line"),
+    [
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "r.html"),
+            2,
+            "error: No space left on device: r.html",
+        ),
+        (PermissionError(errno.EACCES, "Permission denied", "r.html"), 2, "error: Permission denied: r.html"),
+    ],
+)
+def test_trouble_in_the_middle_is_told_in_one_line(archive, tmp_path, monkeypatch, problem, code, line):
+    def fail(*args, **kwargs):
+        raise problem
+
+    monkeypatch.setattr(records, "write_report", fail)
+    result = invoke("report", archive / "r0", "-a", "atr", "-o", tmp_path / "r.html", code=code)
+    assert result.stderr == f"{line}\n"
+
+
+def test_interrupted_training_ends_the_command(archive, tmp_path, monkeypatch):
+    def interrupt(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("skorch.net.NeuralNet.run_single_epoch", interrupt)
+    with pytest.MonkeyPatch.context() as context:
+        context.setattr("warnings.filters", [])
+        options = ["--from-annotations", "--folds", 0, "-o", tmp_path / "m.skecg"]
+        result = invoke("train", archive, *options, code=130)
+    assert result.stderr.endswith("interrupted\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_teaches_without_torch():
+    names = ("demo", "train", "annotate", "evaluate", "report", "info", "grade")
+    code = "import sys, skecgattn.cli; print('torch' in sys.modules, 'pandas' in sys.modules)"
+    shown = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ, check=True
+    )
+    assert shown.stdout == "False False\n"
+    listed = invoke("--help").stdout
+    assert all(name in listed for name in names)
+    for name in names[1:-1]:
+        assert f"skecgattn {name}" in invoke(name, "--help").stdout.split("Examples")[1]
