@@ -41,7 +41,19 @@ NORMAL_LABEL = "N"
 
 
 class AnnotatedStretch(NamedTuple):
-    """A finished stretch of a recording; samples are counted from the recording's start."""
+    """A finished stretch of a recording; samples are counted from the recording's start.
+
+    Examples
+    --------
+    >>> from skecgattn import AttentionECGClassifier
+    >>> from skecgattn.datasets import make_ecg
+    >>> from skecgattn.records import Record, iter_annotate
+    >>> X, y, _, _ = make_ecg(16, sampling_rate=180, random_state=0)
+    >>> clf = AttentionECGClassifier(180, max_epochs=1, random_state=0).fit(X, y)
+    >>> record = Record.from_array(X[0], 180)
+    >>> [(stretch.start, stretch.stop) for stretch in iter_annotate(clf, record)]
+    [(0, 1800)]
+    """
 
     start: int
     """First sample."""

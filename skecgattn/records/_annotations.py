@@ -340,7 +340,13 @@ class RecordAnnotations:
         write_text(Path(path), self.beats.to_csv(index=False))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the summary, the abnormal beats and the unreadable stretches as plain lists and numbers."""
+        """Return the summary, the abnormal beats and the unreadable stretches as plain lists and numbers.
+
+        Returns
+        -------
+        values : dict
+            Keys `record`, `sampling_rate`, `n_timesteps`, `thresholds`, `summary`, `abnormal`, `unreadable`.
+        """
         beats = self.abnormal[["sample", "time", "label", "score"]]
         return {
             "record": self.record_name,

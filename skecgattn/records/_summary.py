@@ -69,6 +69,19 @@ class Summary:
     ----------
     .. [1] A. E. Buxton et al., "ACC/AHA/HRS 2006 key data elements and definitions for electrophysiological
        studies and procedures", Circulation 114(23), 2006.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skecgattn.records import RecordAnnotations
+    >>> fields = [("sample", int), ("label", object), ("score", float), ("abnormal", bool)]
+    >>> rows = [(k * 250, "V" if k % 2 else "N", 0.9, k % 2 == 1) for k in range(7)]
+    >>> heartbeats = np.array(rows, dtype=fields)
+    >>> annotations = RecordAnnotations.from_heartbeats(
+    ...     heartbeats, [], record_name="a", sampling_rate=250, n_timesteps=2000, labels=("N", "V")
+    ... )
+    >>> annotations.summary().n_abnormal
+    3
     """
 
     duration: float
@@ -94,7 +107,13 @@ class Summary:
         return self.hourly[labels].div(self.hourly["heartbeats"].where(self.hourly["heartbeats"] > 0), axis=0)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything as plain numbers and lists, None for NaN: ready for JSON."""
+        """Return everything as plain numbers and lists, None for NaN: ready for JSON.
+
+        Returns
+        -------
+        values : dict
+            The attributes by name; `classes` by label, `hourly` as a list.
+        """
         values: dict[str, Any] = {
             name: _plain(value) for name, value in vars(self).items() if not isinstance(value, pd.DataFrame)
         }
@@ -157,6 +176,19 @@ def find_runs(annotations: RecordAnnotations, *, shortest: int = SHORTEST_RUN) -
         One row a run, in the order of time: `label`, `n_beats`, `first` (its row in `beats`), `start` and
         `stop` (samples of the first and the last R peak), `time` (of the first, in seconds), `heart_rate`
         (per minute; NaN for a single beat).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skecgattn.records import RecordAnnotations, find_runs
+    >>> fields = [("sample", int), ("label", object), ("score", float), ("abnormal", bool)]
+    >>> rows = [(k * 250, "V" if k % 2 else "N", 0.9, k % 2 == 1) for k in range(7)]
+    >>> heartbeats = np.array(rows, dtype=fields)
+    >>> annotations = RecordAnnotations.from_heartbeats(
+    ...     heartbeats, [], record_name="a", sampling_rate=250, n_timesteps=2000, labels=("N", "V")
+    ... )
+    >>> find_runs(annotations, shortest=1)["time"].tolist()
+    [1.0, 3.0, 5.0]
     """
     beats = annotations.beats
     broken = np.isnan(_unbroken_rr(annotations))
@@ -183,6 +215,19 @@ def find_bigeminy(annotations: RecordAnnotations, *, shortest: int = SHORTEST_BI
     -------
     episodes : DataFrame
         One row an episode, with the columns of :func:`find_runs`; `n_beats` counts the abnormal beats.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skecgattn.records import RecordAnnotations, find_bigeminy
+    >>> fields = [("sample", int), ("label", object), ("score", float), ("abnormal", bool)]
+    >>> rows = [(k * 250, "V" if k % 2 else "N", 0.9, k % 2 == 1) for k in range(7)]
+    >>> heartbeats = np.array(rows, dtype=fields)
+    >>> annotations = RecordAnnotations.from_heartbeats(
+    ...     heartbeats, [], record_name="a", sampling_rate=250, n_timesteps=2000, labels=("N", "V")
+    ... )
+    >>> find_bigeminy(annotations)["n_beats"].tolist()
+    [3]
     """
     beats = annotations.beats
     labels, _ = pd.factorize(beats["label"])
