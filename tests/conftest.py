@@ -7,6 +7,8 @@ import pytest
 
 from skecgattn.datasets import fetch_mitbih, make_windows
 
+from ._browser import browser, playwright  # noqa: F401 (one browser for the tests of all pages)
+
 DATA = os.environ.get("SKECGATTN_DATA")
 HAS_DATA = bool(DATA) and (Path(DATA) / "mitdb" / "100.dat").is_file()
 SMALL_SUBSET = ["106", "119", "208", "209", "223"]  # DS1: two with many S beats, four with many V beats

@@ -92,7 +92,7 @@ def statuses(table):
 
 
 def test_every_record_gets_what_annotate_finds(model, paths, output):
-    table = annotate_many(model, paths, output, threshold=0.2)
+    table = annotate_many(model, paths, output, threshold=0.01)
     assert list(table.columns) == COLUMNS
     assert statuses(table) == ["done"] * 3
     assert table["record"].tolist() == list(NAMES)
@@ -101,7 +101,7 @@ def test_every_record_gets_what_annotate_finds(model, paths, output):
         f"{name}.skg{end}" for name in NAMES for end in ("", ".json")
     )
     for path, row in zip(paths, table.itertuples()):
-        expected = annotate(model, path, threshold=0.2)
+        expected = annotate(model, path, threshold=0.01)
         with quiet_wfdb() as wfdb:
             read = wfdb.rdann(str(output / path.name), "skg")
         beats = read.sample[np.isin(read.symbol, ["N", "V"])]

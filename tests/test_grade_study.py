@@ -26,7 +26,7 @@ from skecgattn.inspection import GradeStudyDisplay, build_grade_study, summarise
 from skecgattn.inspection._grade_study import _order_strips
 from skecgattn.preprocessing import Resampler
 
-from ._browser import SIZES, browser, check_page, playwright, profile, watch  # noqa: F401
+from ._browser import SIZES, check_page, profile, watch
 
 RATE = 100
 METHODS = ("attention", "shuffled")
@@ -543,7 +543,7 @@ def export(page, button):
     return download.value
 
 
-def test_grade_close_resume_export_summarise(playwright, study, tmp_path):  # noqa: F811
+def test_grade_close_resume_export_summarise(playwright, study, tmp_path):
     url, folder = study.page.as_uri(), tmp_path / "profile"
     complaints = []
     with profile(playwright, folder) as context:
@@ -615,7 +615,7 @@ def test_grade_close_resume_export_summarise(playwright, study, tmp_path):  # no
     assert summary.n_ecgs == 6
 
 
-def test_foreign_files_and_missing_storage_are_told(browser, study, tmp_path):  # noqa: F811
+def test_foreign_files_and_missing_storage_are_told(browser, study, tmp_path):
     context = browser.new_context()
     page = context.new_page()
     complaints = watch(page)
@@ -641,7 +641,7 @@ def test_foreign_files_and_missing_storage_are_told(browser, study, tmp_path):  
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", list(SIZES))
-def test_page_fits_and_every_control_has_a_name(browser, study, size, scheme):  # noqa: F811
+def test_page_fits_and_every_control_has_a_name(browser, study, size, scheme):
     context = browser.new_context(viewport=SIZES[size], color_scheme=scheme)
     page = context.new_page()
     complaints = watch(page)

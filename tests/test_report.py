@@ -19,7 +19,7 @@ from skecgattn.records import Record, RecordAnnotations, _report, write_report
 from skecgattn.records._report_signal import STEP, reduced
 from skecgattn.records._report_strips import SECONDS, choose_strips
 
-from ._browser import SIZES, browser, check_page, playwright, watch  # noqa: F401
+from ._browser import SIZES, check_page, watch
 
 RATE, LEADS = 250.0, ("MLII", "V1")
 BEAT = [("sample", np.int64), ("label", object), ("score", np.float64), ("abnormal", np.bool_)]
@@ -231,7 +231,7 @@ def test_memory_does_not_grow_with_the_recording(tmp_path):
 
 
 @pytest.mark.parametrize(("size", "scheme"), [("wide", "light"), ("narrow", "dark")])
-def test_page_works_in_a_browser(made, page, browser, size, scheme):  # noqa: F811
+def test_page_works_in_a_browser(made, page, browser, size, scheme):
     _, annotations = made
     view = browser.new_page(viewport=SIZES[size], color_scheme=scheme)
     complaints = watch(view)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ._browser import SIZES, browser, check_page, playwright, watch  # noqa: F401
+from ._browser import SIZES, check_page, watch
 
 SITE = Path(__file__).parents[1] / "docs" / "_build" / "html"
 PAGES = [
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", SIZES)
-def test_pages_look_right(browser, size, scheme):  # noqa: F811
+def test_pages_look_right(browser, size, scheme):
     page = browser.new_page(viewport=SIZES[size], color_scheme=scheme)
     complaints, asked = watch(page), []
     page.on("request", lambda request: asked.append(request.url))

@@ -92,7 +92,7 @@ print("Logits of classes:", RecurrentClassifier(4, 2)(torch.zeros(2, 4, 1000)).s
 
 # %%
 # Objectives and their options, channels and their meaning
-# ---------------------------------------------------------
+# --------------------------------------------------------
 #
 # ``Evidence`` wants all of the evidence in the map and charges for the map's area; a search would reach its
 # weight as ``objective__area``. Without the charge a map may mark everything.
