@@ -1,10 +1,9 @@
-"""The gallery's examples: well formed, on public names alone; the quickest two run as they are."""
+"""The examples: well formed, on public names alone; the quickest two run, with a shorter training."""
 
 from __future__ import annotations
 
 import ast
 import re
-import runpy
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -73,7 +72,11 @@ def test_tells_its_data_and_its_seed(source):
 def test_runs(name, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     plt.switch_backend("Agg")
-    namespace = runpy.run_path(str(EXAMPLES / name), run_name="__main__")
+    source = (EXAMPLES / name).read_text(encoding="utf-8")
+    source, found = re.subn(r'(max_epochs"?(=|: ))\d+', r"\g<1>1", source)
+    assert found
+    namespace = {"__name__": "__main__"}
+    exec(compile(source, name, "exec"), namespace)
     assert "Data: " in capsys.readouterr().out
     assert namespace["source"].startswith("MIT-BIH")
     assert plt.get_fignums()
