@@ -23,6 +23,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from ._frontend import Channels, FrontEnd
 from ._holdout import split_ecgs, split_groups
+from ._thresholds import check_thresholds, learn_threshold
 from ._validation import check_ecg
 from .beats import score_beats, select_beats
 from .exceptions import TrainingDivergedError
@@ -57,12 +58,6 @@ NORMAL_LABELS = (
 
 BEAT_BEFORE, BEAT_AFTER = 0.3, 0.45
 """Seconds around the R peak that the "beat" segmenter reads."""
-
-FALSE_ALARMS = 0.002
-"""Share of beats in held-out ECGs without the label that may be located: one false beat in some minutes."""
-
-THRESHOLD_RANGE = (0.3, 0.75)
-"""Bounds of the learned threshold, as shares of the highest score that ECGs with the label typically have."""
 
 CHUNK = 512
 """ECGs that prediction holds in memory at a time."""
@@ -992,28 +987,13 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
             )
 
     def _learn_thresholds(self, samples: Samples, rows: NDArray) -> None:
-        """Learn from labels alone the score from which a beat is abnormal.
-
-        All beats of an ECG without the label are normal: hardly any of them may reach the threshold. Some
-        beat of an ECG with the label is abnormal: its score, which is low where a class is rare and hard to
-        tell, says in what range thresholds make sense.
-        """
         if samples.channels.heartbeats is None or not self.map_labels_:
             return
         scores = self._read_channels(samples.channels.rows(rows)).scores
         present = samples.target[rows][:, list(self._marked)] >= 0.5
+        columns = range(len(self.map_labels_))
         self.thresholds_ = np.array(
-            [
-                _quiet_threshold(
-                    [beats[:, k] for beats, label in zip(scores, present[:, k]) if not label],
-                    [
-                        beats[:, k].max()
-                        for beats, label in zip(scores, present[:, k])
-                        if label and len(beats)
-                    ],
-                )
-                for k in range(len(self.map_labels_))
-            ]
+            [learn_threshold([beats[:, k] for beats in scores], present[:, k]) for k in columns]
         )
 
     # --- prediction -------------------------------------------------------------------------------
@@ -1093,18 +1073,7 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         return found[0]
 
     def _check_threshold(self, threshold: float | dict | None) -> NDArray:
-        if threshold is None:
-            return self.thresholds_
-        given = threshold if isinstance(threshold, dict) else dict.fromkeys(self.map_labels_, threshold)
-        unknown = [label for label in given if label not in self.map_labels_]
-        if unknown:
-            raise ValueError(
-                f"threshold has labels without a map: {unknown}; those with one: {self.map_labels_}."
-            )
-        values = [given.get(label, self.thresholds_[k]) for k, label in enumerate(self.map_labels_)]
-        if not all(isinstance(value, Real) and 0 <= float(value) <= 1 for value in values):
-            raise ValueError(f"threshold must be in [0, 1], got {threshold!r}.")
-        return np.array(values, dtype=np.float64)
+        return check_thresholds(threshold, self.map_labels_, self.thresholds_)
 
 
 def _dense(y: Any) -> Any:
@@ -1127,18 +1096,6 @@ def _check_output(name: str, output: Any, allowed: set[tuple[int, ...]]) -> None
 
 def _chunks(X: NDArray) -> list[NDArray]:
     return [X[start : start + CHUNK] for start in range(0, len(X), CHUNK)]
-
-
-def _quiet_threshold(normal: list[NDArray[np.float64]], highest: list[float]) -> float:
-    """Return the score that all but a share of `FALSE_ALARMS` of normal beats stay below, within bounds.
-
-    The bounds are shares of the median of the highest scores of ECGs with the label.
-    """
-    scores = np.concatenate([np.empty(0), *normal])
-    if not highest or not len(scores):
-        return 0.5
-    low, high = np.median(highest) * np.array(THRESHOLD_RANGE)
-    return float(np.clip(np.quantile(scores, 1 - FALSE_ALARMS), low, high))
 
 
 def _on_cpu(value: Any) -> Any:

@@ -1,0 +1,77 @@
+"""From which score on a beat is abnormal: learned from labels of whole ECGs, or given."""
+
+from __future__ import annotations
+
+from numbers import Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+FALSE_ALARMS = 0.002
+"""Share of beats in held-out ECGs without the label that may be located: one false beat in some minutes."""
+
+THRESHOLD_RANGE = (0.3, 0.75)
+"""Bounds of the learned threshold, as shares of the highest score that ECGs with the label typically have."""
+
+NOTHING_LEARNED = 0.5
+"""Threshold where ECGs with the label, or beats without it, are missing."""
+
+
+def learn_threshold(scores: list[NDArray[np.float64]], present: NDArray[np.bool_]) -> float:
+    """Learn the threshold of one class from labels alone.
+
+    All beats of an ECG without the label are normal: all but a share of `FALSE_ALARMS` stay below the
+    threshold. Some beat of an ECG with the label is abnormal: its score, which is low where a class is rare
+    and hard to tell, says in what range thresholds make sense. The bounds are shares of its median.
+
+    Parameters
+    ----------
+    scores : list of ndarray of shape (n_beats,)
+        Scores of each ECG's beats for the class.
+    present : ndarray of shape (n_samples,), bool
+        Whether each ECG has the label.
+
+    Returns
+    -------
+    threshold : float
+    """
+    normal = np.concatenate([np.empty(0), *(beats for beats, label in zip(scores, present) if not label)])
+    highest = [beats.max() for beats, label in zip(scores, present) if label and len(beats)]
+    if not highest or not len(normal):
+        return NOTHING_LEARNED
+    low, high = np.median(highest) * np.array(THRESHOLD_RANGE)
+    return float(np.clip(np.quantile(normal, 1 - FALSE_ALARMS), low, high))
+
+
+def check_thresholds(
+    threshold: float | dict | None, labels: list[Any], learned: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the threshold of each map: the one given for all or for its label, else the learned one.
+
+    Parameters
+    ----------
+    threshold : float, dict or None
+        As `locate` takes it.
+    labels : list of length n_maps
+        Class label of each map.
+    learned : ndarray of shape (n_maps,)
+
+    Returns
+    -------
+    thresholds : ndarray of shape (n_maps,)
+
+    Raises
+    ------
+    ValueError
+        If a label has no map, or a threshold is not in [0, 1].
+    """
+    if threshold is None:
+        return learned
+    given = threshold if isinstance(threshold, dict) else dict.fromkeys(labels, threshold)
+    if unknown := [label for label in given if label not in labels]:
+        raise ValueError(f"threshold has labels without a map: {unknown}; those with one: {labels}.")
+    values = [given.get(label, learned[k]) for k, label in enumerate(labels)]
+    if not all(isinstance(value, Real) and 0 <= float(value) <= 1 for value in values):
+        raise ValueError(f"threshold must be in [0, 1], got {threshold!r}.")
+    return np.array(values, dtype=np.float64)
