@@ -19,6 +19,7 @@ from safetensors import torch as safetensors
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
+from ._labels import Labels
 from ._plain_data import Decoder, Encoder, Route
 from .classifier import AttentionECGClassifier
 from .exceptions import ModelFileError
@@ -133,6 +134,7 @@ def unpack(data: bytes, name: str) -> Model:
         model = Decoder(tensors, description["versions"]["scikit-learn"]).decode(description["model"])
         classifier = classifier_of(model)
         classifier._validate_params()
+        classifier._labels = Labels(classifier.classes_, **description["labels"])
         weights = {k.removeprefix(WEIGHTS): t for k, t in tensors.items() if k.startswith(WEIGHTS)}
         classifier.network_ = _network(classifier, weights)
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
@@ -179,12 +181,14 @@ def pack(model: Model) -> tuple[bytes, str]:
     """Return the content of a model file and its fingerprint, the SHA-256 sum of what it says."""
     classifier = classifier_of(model)
     check_is_fitted(classifier, "network_")
-    encoder = Encoder(left_out={(id(classifier), "network_")})
+    labels = classifier._labels
+    encoder = Encoder(left_out={(id(classifier), "network_"), (id(classifier), "_labels")})
     description = {
         "format_version": FORMAT_VERSION,
         "versions": _versions(),
         "summary": _summary(model, classifier),
         "model": encoder.encode(model, Route("model")),
+        "labels": {"multilabel": labels.multilabel, "normal": labels.normal},
     }
     weights = classifier.network_.state_dict()
     tensors = encoder.tensors | {f"{WEIGHTS}{k}": t.detach().cpu().contiguous() for k, t in weights.items()}
@@ -221,6 +225,7 @@ def _summary(model: Model, classifier: AttentionECGClassifier) -> dict[str, Any]
     steps = [step for _, step in model.steps] if isinstance(model, Pipeline) else [model]
     rates = [getattr(step, "sampling_rate", None) for step in steps]
     classes = classifier.classes_.tolist()
+    normal = classifier._labels.normal
     params = classifier.get_params(deep=False)
     summary = {
         "kind": type(model).__name__,
@@ -229,7 +234,7 @@ def _summary(model: Model, classifier: AttentionECGClassifier) -> dict[str, Any]
         "lead_names": None if classifier.lead_names is None else list(classifier.lead_names),
         "n_leads": classifier.n_leads_in_,
         "classes": classes,
-        "normal_class": None if classifier._normal is None else classes[classifier._normal],
+        "normal_class": None if normal is None else classes[normal],
         "map_labels": classifier.map_labels_,
         "thresholds": np.asarray(classifier.thresholds_).tolist(),
         "n_weights": sum(weight.numel() for weight in classifier.network_.parameters()),

@@ -18,16 +18,16 @@ from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from ._frontend import Channels, FrontEnd
 from ._holdout import split_ecgs, split_groups
+from ._labels import Labels
 from ._thresholds import check_thresholds, learn_threshold
 from ._validation import check_ecg
 from .beats import score_beats, select_beats
 from .exceptions import TrainingDivergedError
-from .nn import CLASSIFIERS, OBJECTIVES, SEGMENTERS, Augmentation, JointNetwork, Objective, Task
+from .nn import CLASSIFIERS, OBJECTIVES, SEGMENTERS, Augmentation, JointNetwork, Objective
 from .training import (
     PRECISIONS,
     SCHEDULES,
@@ -40,21 +40,6 @@ from .training import (
     threads,
     train,
 )
-
-NORMAL_LABELS = (
-    "n",
-    "nor",
-    "norm",
-    "normal",
-    "nsr",
-    "sr",
-    "sinus rhythm",
-    "healthy",
-    "control",
-    "0",
-    "false",
-)
-"""Labels, in lower case, that ``normal_class="auto"`` takes for the absence of an abnormality."""
 
 BEAT_BEFORE, BEAT_AFTER = 0.3, 0.45
 """Seconds around the R peak that the "beat" segmenter reads."""
@@ -249,7 +234,9 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
     (40, 1800)
     """
 
+    classes_: NDArray
     history_: list[dict[str, float]]
+    _labels: Labels
 
     __metadata_request__fit = {"groups": True}  # noqa: RUF012 (the name scikit-learn looks for)
     __metadata_request__partial_fit = {"classes": True}  # noqa: RUF012
@@ -442,13 +429,13 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         names = np.asarray(y.columns) if isinstance(y, pd.DataFrame) and y.shape[1] > 1 else None
         ecgs, labels = check_ecg(self, X, reset=True, y=_dense(y), min_timesteps=self._minimum_length())
         self._check_lead_names()
-        previous = self.classes_ if keep else None
-        self._set_classes(labels, names)
-        if previous is not None and not np.array_equal(previous, self.classes_):
+        learned = Labels.learn(labels, normal_class=self.normal_class, names=names)
+        if keep and not np.array_equal(learned.classes, self.classes_):
             raise ValueError(
-                f"warm_start=True needs the classes of the last fit, got {self.classes_.tolist()}, expected "
-                f"{previous.tolist()}."
+                f"warm_start=True needs the classes of the last fit, got {learned.classes.tolist()}, "
+                f"expected {self.classes_.tolist()}."
             )
+        self._set_labels(learned)
         weight = _check_sample_weight(sample_weight, ecgs, dtype=np.float64, ensure_non_negative=True)
         if not weight.any():
             raise ValueError("sample_weight must not be zero for all ECGs.")
@@ -458,8 +445,8 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         self.n_timesteps_in_ = ecgs.shape[2]
         front_end = self._front_end()
         channels = front_end.transform(ecgs, self._numpy_dtype())
-        samples = Samples(channels, self._encode(labels), weight)
-        plan = self._plan(labels, weight, seed)
+        samples = Samples(channels, self._labels.encode(labels), weight)
+        plan = self._plan(samples, seed)
         if keep and channels.values.shape[1] != self._n_channels:
             raise ValueError(
                 "warm_start=True needs the leads and the channels of the last fit, got "
@@ -513,7 +500,7 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         ecgs, labels = check_ecg(self, X, reset=first, y=_dense(y), min_timesteps=self._minimum_length())
         if first:
             self._check_lead_names()
-            self._set_classes(labels, None, classes)
+            self._set_labels(Labels.learn(labels, normal_class=self.normal_class, classes=classes))
             self.n_timesteps_in_ = ecgs.shape[2]
         elif classes is not None and not np.array_equal(np.unique(classes), np.unique(self.classes_)):
             raise ValueError(
@@ -524,8 +511,8 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
             raise ValueError("sample_weight must not be zero for all ECGs.")
         seed = check_random_state(self.random_state).randint(2**31 - 1)
         channels = self._front_end().transform(ecgs, self._numpy_dtype())
-        samples = Samples(channels, self._encode(labels), weight)
-        plan = self._plan(labels, weight, seed + getattr(self, "n_iter_", 0), epochs=1, schedule="constant")
+        samples = Samples(channels, self._labels.encode(labels), weight)
+        plan = self._plan(samples, seed + getattr(self, "n_iter_", 0), epochs=1, schedule="constant")
         if first:
             with seeded(seed, plan.device):
                 self.network_ = self._build(channels)
@@ -552,7 +539,7 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
             The most probable class; for multilabel tasks 1 where the probability exceeds one half.
         """
         logits = self._logits(X)
-        if self._multilabel:
+        if self._labels.multilabel:
             return (logits > 0).astype(int)
         return self.classes_[logits.argmax(axis=1)]
 
@@ -570,7 +557,7 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
             For two classes the log-odds of the second; otherwise one logit a class or label.
         """
         logits = self._logits(X)
-        if not self._multilabel and self._n_outputs == 2:
+        if not self._labels.multilabel and self._labels.n_outputs == 2:
             return logits[:, 1] - logits[:, 0]
         return logits
 
@@ -755,10 +742,10 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
                     inputs.append(torch.from_numpy(channels.heartbeats[:2]))
                     length = channels.heartbeats.shape[1]
                 allowed: set[tuple[int, ...]] = {
-                    (len(few), n_maps, length) for n_maps in (1, len(self._marked))
+                    (len(few), n_maps, length) for n_maps in (1, len(self._labels.marked))
                 }
                 _check_output("segmenter", network.segmenter(*inputs), allowed)
-            _check_output("classifier", network.classifier(few), {(len(few), self._n_outputs)})
+            _check_output("classifier", network.classifier(few), {(len(few), self._labels.n_outputs)})
         return network
 
     def _join(self, n_channels: int) -> JointNetwork:
@@ -766,14 +753,16 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         classifier: Any = self.classifier
         if isinstance(classifier, str):
             options = {"width": self.width, "dropout": self.dropout} if classifier == "convolutional" else {}
-            classifier = CLASSIFIERS[classifier](n_channels=n_channels, n_outputs=self._n_outputs, **options)
+            classifier = CLASSIFIERS[classifier](
+                n_channels=n_channels, n_outputs=self._labels.n_outputs, **options
+            )
         else:
-            classifier = classifier(n_channels=n_channels, n_outputs=self._n_outputs)
+            classifier = classifier(n_channels=n_channels, n_outputs=self._labels.n_outputs)
         _check_module("classifier", classifier)
         segmenter: Any = self.segmenter
         if segmenter is None:
             return JointNetwork(None, classifier)
-        n_maps = len(self._marked)
+        n_maps = len(self._labels.marked)
         if segmenter == "hu2021":
             segmenter = SEGMENTERS[segmenter](n_channels=n_channels, n_maps=1)
         elif segmenter == "unet" or (segmenter == "auto" and front_end.rate is None):
@@ -795,13 +784,13 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         _check_module("segmenter", segmenter)
         return JointNetwork(segmenter, classifier, read_whole=self.read_whole)
 
-    def _plan(self, y: NDArray, weight: NDArray, seed: int, **changes: Any) -> Plan:
+    def _plan(self, samples: Samples, seed: int, **changes: Any) -> Plan:
         device = choose_device(self.device)
         dtype, bfloat16 = choose_precision(self.precision, device)
         front_end = self._front_end()
         return Plan(
             objective=self._objective(),
-            task=self._task(self._class_weights(y, weight)),
+            task=self._labels.task(samples.target, samples.weight, self.class_weight),
             n_leads=self.n_leads_in_,
             channels_per_lead=front_end.channels_per_lead,
             max_epochs=changes.get("epochs", self.max_epochs),
@@ -819,110 +808,11 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
             callbacks=tuple(self.callbacks or ()),
         )
 
-    # --- labels -----------------------------------------------------------------------------------
-
-    def _set_classes(self, y: NDArray, names: NDArray | None, classes: ArrayLike | None = None) -> None:
-        """Learn the classes, which of them is normal, and which have maps."""
-        check_classification_targets(y)
-        kind = type_of_target(y, input_name="y")
-        if kind == "multiclass-multioutput":
-            raise ValueError(
-                "y must be a vector of class labels or an indicator matrix of 0 and 1, got several columns "
-                "of class labels. Wrap the estimator in sklearn.multioutput.MultiOutputClassifier."
-            )
-        self._multilabel = kind == "multilabel-indicator"
-        if self._multilabel:
-            constant = [k for k, column in enumerate(np.asarray(y).T) if column.min() == column.max()]
-            if len(constant) == y.shape[1] and classes is None:
-                raise ValueError("y has one class only: no label is both present and absent in some ECG.")
-            self.classes_ = np.arange(y.shape[1]) if names is None else names
-            if classes is not None and np.shape(classes) != (y.shape[1],):
-                raise ValueError(
-                    f"classes must name the {y.shape[1]} labels of y, one each, got {classes!r}."
-                )
-            self.classes_ = self.classes_ if classes is None else np.asarray(classes)
-            self._n_outputs = y.shape[1]
-            self._normal: int | None = None
-            self._marked = tuple(range(y.shape[1]))
-        else:
-            self.classes_ = np.unique(y if classes is None else np.asarray(classes))
-            if len(self.classes_) < 2:
-                raise ValueError(
-                    f"y has one class only, got {self.classes_.tolist()}; at least 2 classes are required."
-                )
-            unknown = np.setdiff1d(y, self.classes_)
-            if len(unknown):
-                raise ValueError(f"y has labels that are not in classes: {unknown.tolist()}.")
-            self._n_outputs = len(self.classes_)
-            self._normal = self._find_normal()
-            self._marked = tuple(k for k in range(self._n_outputs) if k != self._normal)
-        if len(y) < self._n_outputs and classes is None:
-            raise ValueError(f"X has {len(y)} sample(s), fewer than the {self._n_outputs} classes.")
-        labels = self.classes_.tolist()
-        self.map_labels_ = [labels[k] for k in self._marked] if self.segmenter is not None else []
-
-    def _find_normal(self) -> int | None:
-        if self.normal_class is None:
-            return None
-        if isinstance(self.normal_class, str) and self.normal_class == "auto":
-            spelled = [str(label).strip().lower() for label in self.classes_.tolist()]
-            spelled = ["0" if label in ("0.0", "-1") else label for label in spelled]
-            found = [k for k, label in enumerate(spelled) if label in NORMAL_LABELS]
-            return found[0] if len(found) == 1 else None
-        found = [k for k, label in enumerate(self.classes_.tolist()) if label == self.normal_class]
-        if not found:
-            raise ValueError(
-                f"normal_class={self.normal_class!r} is not among the classes {self.classes_.tolist()}."
-            )
-        return found[0]
-
-    def _encode(self, y: NDArray) -> NDArray:
-        """Return target distributions or indicators (n_samples, n_outputs)."""
-        expected = (self._n_outputs,) if self._multilabel else ()
-        if y.shape[1:] != expected:
-            raise ValueError(
-                f"y must have shape {('n_samples', *expected)} as in the first fit, got shape {y.shape}."
-            )
-        if self._multilabel:
-            return np.asarray(y, dtype=np.float64)
-        if len(unknown := np.setdiff1d(y, self.classes_)):
-            raise ValueError(f"y has labels that are not among the classes: {unknown.tolist()}.")
-        return np.eye(self._n_outputs)[np.searchsorted(self.classes_, y)]
-
-    def _task(self, class_weight: NDArray | None) -> Task:
-        weights = None if class_weight is None else torch.from_numpy(class_weight)
-        return Task(self._multilabel, self._normal, self._marked, weights)
-
-    def _class_weights(self, y: NDArray, weight: NDArray) -> NDArray | None:
-        """Return weights of shape (n_outputs,), or (n_outputs, 2) of no and yes for multilabel tasks."""
-        if self.class_weight is None:
-            return None
-        target = self._encode(y)
-        if self._multilabel:
-            yes = weight @ target
-            sums = np.stack([weight.sum() - yes, yes], axis=1)
-            if self.class_weight == "balanced":
-                return weight.sum() / (2 * np.maximum(sums, 1e-12)) * (sums > 0)
-            given = self.class_weight if isinstance(self.class_weight, list) else []
-            if len(given) != self._n_outputs or not all(isinstance(row, dict) for row in given):
-                raise ValueError(
-                    "class_weight for multilabel y must be 'balanced' or a list with one dict a label, got "
-                    f"{self.class_weight!r} for {self._n_outputs} labels."
-                )
-            return np.array([[row.get(0, 1.0), row.get(1, 1.0)] for row in given], dtype=float)
-        if self.class_weight == "balanced":
-            sums = weight @ target
-            return weight.sum() / (np.count_nonzero(sums) * np.maximum(sums, 1e-12)) * (sums > 0)
-        if not isinstance(self.class_weight, dict):
-            raise ValueError(
-                "class_weight is a list, which is for multilabel y: expected a dict or 'balanced'."
-            )
-        unknown = set(self.class_weight) - set(self.classes_.tolist())
-        if unknown:
-            raise ValueError(f"class_weight has labels that are no classes: {sorted(map(str, unknown))}.")
-        return np.array([self.class_weight.get(label, 1.0) for label in self.classes_.tolist()], dtype=float)
-
     # --- training ---------------------------------------------------------------------------------
+
+    def _set_labels(self, labels: Labels) -> None:
+        self._labels, self.classes_ = labels, labels.classes
+        self.map_labels_ = [] if self.segmenter is None else labels.abnormal
 
     def _check_groups(self, groups: ArrayLike | None, n_samples: int) -> NDArray | None:
         if groups is None:
@@ -990,7 +880,7 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         if samples.channels.heartbeats is None or not self.map_labels_:
             return
         scores = self._read_channels(samples.channels.rows(rows)).scores
-        present = samples.target[rows][:, list(self._marked)] >= 0.5
+        present = samples.target[rows][:, list(self._labels.marked)] >= 0.5
         columns = range(len(self.map_labels_))
         self.thresholds_ = np.array(
             [learn_threshold([beats[:, k] for beats in scores], present[:, k]) for k in columns]
@@ -1011,7 +901,7 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
             return compute(self.network_, channels, device=device, dtype=dtype, bfloat16=bfloat16)
 
     def _probability(self, logits: NDArray) -> NDArray:
-        if self._multilabel:
+        if self._labels.multilabel:
             return 1 / (1 + np.exp(-np.clip(logits, -80, 80)))
         exponential = np.exp(logits - logits.max(axis=1, keepdims=True))
         return exponential / exponential.sum(axis=1, keepdims=True)
@@ -1044,7 +934,7 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
             maps = np.repeat(maps, len(self.map_labels_), axis=1)
         heartbeats = [beats[beats >= 0] for beats in channels.heartbeats]
         found = score_beats(maps, heartbeats, rate)
-        scores = [beats * p for beats, p in zip(found, probability[:, list(self._marked)])]
+        scores = [beats * p for beats, p in zip(found, probability[:, list(self._labels.marked)])]
         return Reading(heartbeats, scores, maps, probability)
 
     def _read(self, X: NDArray, *, maps: bool = True, sampling_rate: float | None = None) -> Reading:

@@ -515,6 +515,7 @@ def test_warm_start_continues(binary):
     assert first[0] == first[1] == second[0] > second[1]
     with pytest.raises(ValueError, match="warm_start=True needs the classes of the last fit"):
         warm.fit(X, y == "V")
+    assert set(warm.predict(X)) <= {"N", "V"}
     with pytest.raises(ValueError, match="warm_start=True needs the leads"):
         clone(warm).fit(X, y).fit(X[:, :1], y)
 

@@ -25,6 +25,7 @@ from skorch.callbacks import Callback
 
 import skecgattn._model_file as model_file
 from skecgattn import AttentionECGClassifier
+from skecgattn._labels import Labels
 from skecgattn._model_file import info, load, save
 from skecgattn.datasets import make_ecg
 from skecgattn.exceptions import ModelFileError
@@ -90,7 +91,7 @@ def assert_equal(first, second):
         assert_equal(dict(first.state_dict()), dict(second.state_dict()))
     elif isinstance(first, np.random.RandomState):
         assert_equal(first.get_state(), second.get_state())
-    elif isinstance(first, BaseEstimator | Evidence | Augmentation):
+    elif isinstance(first, BaseEstimator | Evidence | Augmentation | Labels):
         assert vars(first).keys() == vars(second).keys()
         for name, value in vars(first).items():
             assert_equal(value, vars(second)[name])

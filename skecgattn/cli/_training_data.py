@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sklearn.utils import Bunch
 
 from .._aami import AAMI_CLASSES
-from ..classifier import NORMAL_LABELS
+from .._labels import NORMAL_LABELS
 from ..datasets import make_windows
 from ..preprocessing import resample
 from ._console import note, reason

@@ -307,7 +307,7 @@ class _Reader:
         self.classifier = classifier
         self.steps = model[:-1] if isinstance(model, Pipeline) and len(model) > 1 else None
         self.thresholds = np.maximum(classifier._check_threshold(threshold), 1e-12)
-        normal = classifier._normal
+        normal = classifier._labels.normal
         normal_label = NORMAL_LABEL if normal is None else classifier.classes_.tolist()[normal]
         self.labels = (normal_label, *classifier.map_labels_)
         self.record = _match_leads(classifier, record, leads)
@@ -355,7 +355,7 @@ class _Reader:
             starts,
             [start + beats for start, beats in zip(starts.tolist(), heartbeats)],
             reading.scores,
-            found * reading.probability[:, classifier._marked, None] if maps else None,
+            found * reading.probability[:, classifier._labels.marked, None] if maps else None,
         )
 
     def label(self, stitched: Stitched, unreadable: NDArray[np.int64]) -> AnnotatedStretch:

@@ -241,11 +241,12 @@ def _prepare(model: Any, options: dict[str, Any], symbols: dict | None, extensio
         content, fingerprint = _pack(model)
     classifier = classifier_of(model)
     classifier._check_threshold(options["threshold"])
-    normal = NORMAL_LABEL if classifier._normal is None else classifier.classes_.tolist()[classifier._normal]
+    normal = classifier._labels.normal
+    normal_label = NORMAL_LABEL if normal is None else classifier.classes_.tolist()[normal]
     identity = {
         "model": fingerprint,
         "options": {name: _plain(value) for name, value in options.items() if name != "chunk"},
-        "symbols": _plain(beat_symbols((normal, *classifier.map_labels_), symbols)),
+        "symbols": _plain(beat_symbols((normal_label, *classifier.map_labels_), symbols)),
     }
     # an array is what joblib's backends pass on to each worker once
     packed = _one_thread(model) if content is None else np.frombuffer(content, dtype=np.uint8)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
 
-from skecgattn.classifier import NORMAL_LABELS
+from skecgattn._labels import NORMAL_LABELS
 
 BEAT_SYMBOLS = "NLRBAaJSVrFejnE/fQ?"
 """Symbols that stand for a heartbeat in WFDB's annotation files."""

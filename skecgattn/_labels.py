@@ -1,0 +1,227 @@
+"""What the labels of a task are: its classes, which one is normal, which have maps, and their targets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
+
+from .nn import Task
+
+NORMAL_LABELS = (
+    "n",
+    "nor",
+    "norm",
+    "normal",
+    "nsr",
+    "sr",
+    "sinus rhythm",
+    "healthy",
+    "control",
+    "0",
+    "false",
+)
+"""Labels, in lower case, that ``normal_class="auto"`` takes for the absence of an abnormality."""
+
+
+@dataclass(frozen=True, eq=False)  # arrays have no single truth to compare
+class Labels:
+    """The labels that ECGs can have.
+
+    Parameters
+    ----------
+    classes : ndarray of shape (n_outputs,)
+        Class labels; for multilabel tasks the names of the labels.
+    multilabel : bool
+        Whether an ECG may have any number of the labels, instead of exactly one.
+    normal : int or None
+        Index of the class that stands for the absence of an abnormality, where there is one.
+    """
+
+    classes: NDArray
+    multilabel: bool
+    normal: int | None
+
+    @classmethod
+    def learn(
+        cls,
+        y: NDArray,
+        *,
+        normal_class: Any,
+        names: NDArray | None = None,
+        classes: ArrayLike | None = None,
+    ) -> Self:
+        """Learn the labels from targets (n_samples,) or indicators (n_samples, n_labels).
+
+        Parameters
+        ----------
+        y : ndarray of shape (n_samples,) or (n_samples, n_labels)
+        normal_class : label, "auto" or None
+            Which class is normal, where an ECG has one.
+        names : ndarray of shape (n_labels,), optional
+            Names of the columns of `y`.
+        classes : array-like of shape (n_outputs,), optional
+            All classes there will be, or the names of the columns; some may be missing in `y`.
+
+        Returns
+        -------
+        labels : Labels
+
+        Raises
+        ------
+        ValueError
+            If `y` holds no classification task, or does not go with `classes` or `normal_class`.
+        """
+        check_classification_targets(y)
+        kind = type_of_target(y, input_name="y")
+        if kind == "multiclass-multioutput":
+            raise ValueError(
+                "y must be a vector of class labels or an indicator matrix of 0 and 1, got several columns "
+                "of class labels. Wrap the estimator in sklearn.multioutput.MultiOutputClassifier."
+            )
+        if kind == "multilabel-indicator":
+            labels = cls(_check_columns(y, names, classes), True, None)
+        else:
+            found = _check_classes(y, classes)
+            labels = cls(found, False, _find_normal(found, normal_class))
+        if len(y) < labels.n_outputs and classes is None:
+            raise ValueError(f"X has {len(y)} sample(s), fewer than the {labels.n_outputs} classes.")
+        return labels
+
+    @property
+    def n_outputs(self) -> int:
+        """Number of classes, or of labels."""
+        return len(self.classes)
+
+    @property
+    def marked(self) -> tuple[int, ...]:
+        """Indices of the classes that are not normal: each has a map."""
+        return tuple(k for k in range(self.n_outputs) if k != self.normal)
+
+    @property
+    def abnormal(self) -> list:
+        """Labels of the classes that are not normal."""
+        labels = self.classes.tolist()
+        return [labels[k] for k in self.marked]
+
+    def encode(self, y: NDArray) -> NDArray[np.float64]:
+        """Return target distributions, or indicators, of shape (n_samples, n_outputs).
+
+        Raises
+        ------
+        ValueError
+            If `y` has another shape than the one learned from, or labels that are no classes.
+        """
+        expected = (self.n_outputs,) if self.multilabel else ()
+        if y.shape[1:] != expected:
+            raise ValueError(
+                f"y must have shape {('n_samples', *expected)} as in the first fit, got shape {y.shape}."
+            )
+        if self.multilabel:
+            return np.asarray(y, dtype=np.float64)
+        if len(unknown := np.setdiff1d(y, self.classes)):
+            raise ValueError(f"y has labels that are not among the classes: {unknown.tolist()}.")
+        return np.eye(self.n_outputs)[np.searchsorted(self.classes, y)]
+
+    def task(self, target: NDArray, weight: NDArray, class_weight: dict | list | str | None) -> Task:
+        """Return what an objective has to know.
+
+        Parameters
+        ----------
+        target : ndarray of shape (n_samples, n_outputs)
+            Encoded labels of the ECGs trained on.
+        weight : ndarray of shape (n_samples,)
+            Weights of the ECGs.
+        class_weight : dict, list of dict, "balanced" or None
+            As the estimator takes it.
+
+        Returns
+        -------
+        task : Task
+
+        Raises
+        ------
+        ValueError
+            If `class_weight` does not go with the labels.
+        """
+        if class_weight is None:
+            weights = None
+        elif self.multilabel:
+            weights = torch.from_numpy(self._weights_of_labels(target, weight, class_weight))
+        else:
+            weights = torch.from_numpy(self._weights_of_classes(target, weight, class_weight))
+        return Task(self.multilabel, self.normal, self.marked, weights)
+
+    def _weights_of_labels(self, target: NDArray, weight: NDArray, class_weight: Any) -> NDArray:
+        """Return weights (n_outputs, 2) of no and yes."""
+        if class_weight == "balanced":
+            yes = weight @ target
+            return _balanced(np.stack([weight.sum() - yes, yes], axis=1), weight.sum(), 2)
+        given = class_weight if isinstance(class_weight, list) else []
+        if len(given) != self.n_outputs or not all(isinstance(row, dict) for row in given):
+            raise ValueError(
+                "class_weight for multilabel y must be 'balanced' or a list with one dict a label, got "
+                f"{class_weight!r} for {self.n_outputs} labels."
+            )
+        return np.array([[row.get(0, 1.0), row.get(1, 1.0)] for row in given], dtype=float)
+
+    def _weights_of_classes(self, target: NDArray, weight: NDArray, class_weight: Any) -> NDArray:
+        """Return weights (n_outputs,)."""
+        if class_weight == "balanced":
+            sums = weight @ target
+            return _balanced(sums, weight.sum(), int(np.count_nonzero(sums)))
+        if not isinstance(class_weight, dict):
+            raise ValueError(
+                "class_weight is a list, which is for multilabel y: expected a dict or 'balanced'."
+            )
+        labels = self.classes.tolist()
+        if unknown := set(class_weight) - set(labels):
+            raise ValueError(f"class_weight has labels that are no classes: {sorted(map(str, unknown))}.")
+        return np.array([class_weight.get(label, 1.0) for label in labels], dtype=float)
+
+
+def _check_columns(y: NDArray, names: NDArray | None, classes: ArrayLike | None) -> NDArray:
+    """Return the names of the columns of an indicator matrix."""
+    n_labels = y.shape[1]
+    if classes is None:
+        if all(column.min() == column.max() for column in np.asarray(y).T):
+            raise ValueError("y has one class only: no label is both present and absent in some ECG.")
+        return np.arange(n_labels) if names is None else names
+    if np.shape(classes) != (n_labels,):
+        raise ValueError(f"classes must name the {n_labels} labels of y, one each, got {classes!r}.")
+    return np.asarray(classes)
+
+
+def _check_classes(y: NDArray, classes: ArrayLike | None) -> NDArray:
+    """Return the classes, sorted, of which each ECG has one."""
+    found: NDArray = np.unique(y if classes is None else np.asarray(classes))
+    if len(found) < 2:
+        raise ValueError(f"y has one class only, got {found.tolist()}; at least 2 classes are required.")
+    if len(unknown := np.setdiff1d(y, found)):
+        raise ValueError(f"y has labels that are not in classes: {unknown.tolist()}.")
+    return found
+
+
+def _find_normal(classes: NDArray, normal_class: Any) -> int | None:
+    """Return the index of the class that stands for the absence of an abnormality."""
+    if normal_class is None:
+        return None
+    labels = classes.tolist()
+    if isinstance(normal_class, str) and normal_class == "auto":
+        spelled = [str(label).strip().lower() for label in labels]
+        spelled = ["0" if label in ("0.0", "-1") else label for label in spelled]
+        found = [k for k, label in enumerate(spelled) if label in NORMAL_LABELS]
+        return found[0] if len(found) == 1 else None
+    found = [k for k, label in enumerate(labels) if label == normal_class]
+    if not found:
+        raise ValueError(f"normal_class={normal_class!r} is not among the classes {labels}.")
+    return found[0]
+
+
+def _balanced(sums: NDArray, total: float, n_kinds: int) -> NDArray:
+    """Return weights that make kinds of these sums weigh the same; 0 where there is nothing to weigh."""
+    return total / (n_kinds * np.maximum(sums, 1e-12)) * (sums > 0)
