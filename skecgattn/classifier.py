@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from numbers import Integral, Real
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -23,9 +21,10 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 from ._frontend import Channels, FrontEnd
 from ._holdout import split_ecgs, split_groups
 from ._labels import Labels
+from ._reading import Reader, Reading, chunks
 from ._thresholds import check_thresholds, learn_threshold
 from ._validation import check_ecg
-from .beats import score_beats, select_beats
+from .beats import select_beats
 from .exceptions import TrainingDivergedError
 from .nn import CLASSIFIERS, OBJECTIVES, SEGMENTERS, Augmentation, JointNetwork, Objective
 from .training import (
@@ -35,7 +34,8 @@ from .training import (
     Samples,
     choose_device,
     choose_precision,
-    compute,
+    numpy_dtype,
+    on_cpu,
     seeded,
     threads,
     train,
@@ -43,22 +43,6 @@ from .training import (
 
 BEAT_BEFORE, BEAT_AFTER = 0.3, 0.45
 """Seconds around the R peak that the "beat" segmenter reads."""
-
-CHUNK = 512
-"""ECGs that prediction holds in memory at a time."""
-
-
-class Reading(NamedTuple):
-    """Everything that one pass over ECGs tells."""
-
-    heartbeats: list[NDArray[np.int64]]
-    """R peaks of each ECG, in its samples."""
-    scores: list[NDArray[np.float64]]
-    """Scores (n_beats, n_maps) of each ECG's heartbeats: map times probability."""
-    maps: NDArray
-    """Maps (n_samples, n_maps, n_timesteps); of shape (n_samples, n_maps, 0) where they were not wanted."""
-    probability: NDArray
-    """Class probabilities (n_samples, n_outputs)."""
 
 
 class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
@@ -444,7 +428,7 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         training, validation = self._split(labels, weight, patients, seed)
         self.n_timesteps_in_ = ecgs.shape[2]
         front_end = self._front_end()
-        channels = front_end.transform(ecgs, self._numpy_dtype())
+        channels = front_end.transform(ecgs, numpy_dtype(self.precision))
         samples = Samples(channels, self._labels.encode(labels), weight)
         plan = self._plan(samples, seed)
         if keep and channels.values.shape[1] != self._n_channels:
@@ -510,7 +494,7 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         if not weight.any():
             raise ValueError("sample_weight must not be zero for all ECGs.")
         seed = check_random_state(self.random_state).randint(2**31 - 1)
-        channels = self._front_end().transform(ecgs, self._numpy_dtype())
+        channels = self._front_end().transform(ecgs, numpy_dtype(self.precision))
         samples = Samples(channels, self._labels.encode(labels), weight)
         plan = self._plan(samples, seed + getattr(self, "n_iter_", 0), epochs=1, schedule="constant")
         if first:
@@ -574,7 +558,8 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         probability : ndarray of shape (n_samples, n_classes)
             Of each class, in the order of `classes_`; for multilabel tasks of each label.
         """
-        return self._probability(self._logits(X))
+        logits = self._logits(X)
+        return self._reader().probability(logits)
 
     def segment(self, X: ArrayLike, target: Any = None) -> NDArray:
         """Compute attention maps: where the abnormality is.
@@ -602,16 +587,16 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         X = self._check_fitted_input(X)
         self._check_has_maps()
         index = None if target is None else self._map_index(target)
-        front_end = self._front_end()
+        reader = self._reader()
         parts = []
-        for chunk in _chunks(X):
-            maps = self._outputs(front_end.transform(chunk, self._numpy_dtype()))[1]
+        for chunk in chunks(X):
+            maps = reader.outputs(reader.channels(chunk))[1]
             if index is not None and maps.shape[1] < len(self.map_labels_):
                 raise ValueError(
                     f"target={target!r}: the segmenter makes one map for all of {self.map_labels_}; use None."
                 )
             maps = 1 - np.prod(1 - maps, axis=1, keepdims=True) if index is None else maps[:, [index]]
-            parts.append(front_end.to_ecg_length(maps, X.shape[2])[:, 0])
+            parts.append(reader.front_end.to_ecg_length(maps, X.shape[2])[:, 0])
         return np.concatenate(parts)
 
     def locate(
@@ -651,9 +636,10 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         if self.sampling_rate is None:
             raise ValueError("locate needs the heartbeats and so the sampling rate, got sampling_rate=None.")
         thresholds = self._check_threshold(threshold)
+        reader = self._reader()
         located: list[NDArray] = []
-        for chunk in _chunks(X):
-            reading = self._read(chunk, maps=False)
+        for chunk in chunks(X):
+            reading = reader.read(chunk, maps=False)
             located += [
                 select_beats(scores, beats, X.shape[2], self.map_labels_, thresholds)
                 for scores, beats in zip(reading.scores, reading.heartbeats)
@@ -675,7 +661,7 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         state = dict(super().__getstate__())
         for name in ("network_", "_optimizer_state"):
             if name in state:
-                state[name] = _on_cpu(state[name])
+                state[name] = on_cpu(state[name])
         return state
 
     # --- what the parameters mean -----------------------------------------------------------------
@@ -713,9 +699,6 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
             return int(steps)
         # a heartbeat cannot be told from another in less than a second
         return int(np.ceil(max(steps / rate, 1.0) * self.sampling_rate))
-
-    def _numpy_dtype(self) -> type:
-        return np.float64 if self.precision == "float64" else np.float32
 
     def _objective(self) -> Objective:
         return self.objective if isinstance(self.objective, Objective) else OBJECTIVES[self.objective]()
@@ -879,7 +862,7 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
     def _learn_thresholds(self, samples: Samples, rows: NDArray) -> None:
         if samples.channels.heartbeats is None or not self.map_labels_:
             return
-        scores = self._read_channels(samples.channels.rows(rows)).scores
+        scores = self._reader().read_channels(samples.channels.rows(rows)).scores
         present = samples.target[rows][:, list(self._labels.marked)] >= 0.5
         columns = range(len(self.map_labels_))
         self.thresholds_ = np.array(
@@ -892,65 +875,18 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         check_is_fitted(self, "network_")
         return check_ecg(self, X, reset=False, min_timesteps=self._minimum_length())
 
-    def _compute(self, channels: Channels) -> tuple[NDArray, NDArray | None]:
-        """Return logits (n_samples, n_outputs) and maps (n_samples, n_maps, n_steps) where there are any."""
-        device = choose_device(self.device, fall_back=True)
-        dtype, bfloat16 = choose_precision(self.precision, device)
-        self.network_.to(device=device, dtype=dtype)
-        with threads(self.n_threads):
-            return compute(self.network_, channels, device=device, dtype=dtype, bfloat16=bfloat16)
-
-    def _probability(self, logits: NDArray) -> NDArray:
-        if self._labels.multilabel:
-            return 1 / (1 + np.exp(-np.clip(logits, -80, 80)))
-        exponential = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return exponential / exponential.sum(axis=1, keepdims=True)
+    def _reader(self) -> Reader:
+        """Return what reads ECGs by the trained network."""
+        front_end = self._front_end()
+        return Reader(self.network_, front_end, self._labels, self.device, self.precision, self.n_threads)
 
     def _logits(self, X: ArrayLike) -> NDArray:
         X = self._check_fitted_input(X)
-        front_end = self._front_end()
-        parts = [self._compute(front_end.transform(chunk, self._numpy_dtype()))[0] for chunk in _chunks(X)]
-        return np.concatenate(parts)
-
-    def _outputs(self, channels: Channels) -> tuple[NDArray, NDArray]:
-        """Return probabilities (n_samples, n_outputs) and maps in [0, 1] (n_samples, n_maps, n_steps)."""
-        logits, maps = self._compute(channels)
-        probability = self._probability(logits)
-        if maps is None:
-            n_samples, _, n_steps = channels.values.shape
-            maps = np.empty((n_samples, 0, n_steps), dtype=logits.dtype)
-        elif getattr(self.network_.segmenter, "is_map", False):
-            top = maps.max(axis=2, keepdims=True)
-            maps = maps / np.where(top > 0, top, 1)
-        return probability, maps
-
-    def _read_channels(self, channels: Channels) -> Reading:
-        """Return what one pass over channels tells, in the channels' time."""
-        rate = self._front_end().rate
-        if rate is None or channels.heartbeats is None:
-            raise ValueError("beats cannot be scored without heartbeats, got sampling_rate=None.")
-        probability, maps = self._outputs(channels)
-        if maps.shape[1] < len(self.map_labels_):
-            maps = np.repeat(maps, len(self.map_labels_), axis=1)
-        heartbeats = [beats[beats >= 0] for beats in channels.heartbeats]
-        found = score_beats(maps, heartbeats, rate)
-        scores = [beats * p for beats, p in zip(found, probability[:, list(self._labels.marked)])]
-        return Reading(heartbeats, scores, maps, probability)
+        return self._reader().logits(X)
 
     def _read(self, X: NDArray, *, maps: bool = True, sampling_rate: float | None = None) -> Reading:
-        """Return what one pass over ECGs (n_samples, n_leads, n_timesteps) tells, in their time.
-
-        ECGs of another sampling rate than the estimator's go straight to the rate of the networks.
-        """
-        front_end = self._front_end()
-        if sampling_rate is not None and sampling_rate != self.sampling_rate:
-            front_end = replace(front_end, sampling_rate=sampling_rate, resample_to=front_end.rate)
-        reading = self._read_channels(front_end.transform(X, self._numpy_dtype()))
-        n_timesteps = X.shape[2]
-        return reading._replace(
-            heartbeats=[front_end.to_ecg_time(beats, n_timesteps) for beats in reading.heartbeats],
-            maps=front_end.to_ecg_length(reading.maps, n_timesteps) if maps else reading.maps[..., :0],
-        )
+        """Return what one pass over ECGs tells, see :meth:`Reader.read`."""
+        return self._reader().read(X, maps=maps, sampling_rate=sampling_rate)
 
     def _check_has_maps(self) -> None:
         if self.network_.segmenter is None:
@@ -982,19 +918,3 @@ def _check_output(name: str, output: Any, allowed: set[tuple[int, ...]]) -> None
     if got not in {f"shape {shape}" for shape in allowed}:
         expected = " or ".join(map(str, sorted(allowed)))
         raise ValueError(f"the module of {name} must return a tensor of shape {expected}, got {got}.")
-
-
-def _chunks(X: NDArray) -> list[NDArray]:
-    return [X[start : start + CHUNK] for start in range(0, len(X), CHUNK)]
-
-
-def _on_cpu(value: Any) -> Any:
-    """Return a copy of a module, or of a nest of tensors, on the CPU; the value itself where it is there."""
-    if isinstance(value, torch.nn.Module):
-        there = all(p.device.type == "cpu" for p in value.parameters())
-        return value if there else copy.deepcopy(value).cpu()
-    if isinstance(value, torch.Tensor):
-        return value.cpu()
-    if isinstance(value, dict):
-        return {key: _on_cpu(item) for key, item in value.items()}
-    return value

@@ -71,6 +71,23 @@ def choose_precision(precision: str, device: torch.device) -> tuple[torch.dtype,
     return torch.float32, precision == "bfloat16"
 
 
+def numpy_dtype(precision: str) -> type:
+    """Return the type of the channels that networks of this precision read."""
+    return np.float64 if precision == "float64" else np.float32
+
+
+def on_cpu(value: Any) -> Any:
+    """Return a copy of a module, or of a nest of tensors, on the CPU; the value itself where it is there."""
+    if isinstance(value, torch.nn.Module):
+        there = all(p.device.type == "cpu" for p in value.parameters())
+        return value if there else copy.deepcopy(value).cpu()
+    if isinstance(value, torch.Tensor):
+        return value.cpu()
+    if isinstance(value, dict):
+        return {key: on_cpu(item) for key, item in value.items()}
+    return value
+
+
 @contextlib.contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
     """Run a block with torch seeded, deterministic, and its global state left as it was found."""

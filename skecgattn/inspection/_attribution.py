@@ -17,7 +17,8 @@ from sklearn.utils._param_validation import Interval, StrOptions, validate_param
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from ..classifier import CHUNK, AttentionECGClassifier
+from .._reading import chunks
+from ..classifier import AttentionECGClassifier
 from ..metrics import seed_agreement
 from ..nn import ConvolutionalClassifier, HuClassifier, JointNetwork
 from ..training import seeded, threads
@@ -381,13 +382,13 @@ def _attribute(
     """Return the maps (n_samples, n_timesteps) that a method makes, in the ECG's time."""
     X = estimator._check_fitted_input(X)
     index = None if target is None else _class_index(estimator, target)
-    front_end, network = estimator._front_end(), estimator.network_
+    reader, network = estimator._reader(), estimator.network_
     attribute = prepare(network)
     parts = []
-    for chunk in (X[start : start + CHUNK] for start in range(0, len(X), CHUNK)):
-        channels = front_end.transform(chunk, estimator._numpy_dtype())
+    for chunk in chunks(X):
+        channels = reader.channels(chunk)
         # brings the network to its device, in evaluation mode
-        classes = estimator._compute(channels)[0].argmax(axis=1)
+        classes = reader.compute(channels)[0].argmax(axis=1)
         if index is not None:
             classes[:] = index
         like = next(network.parameters())
@@ -399,7 +400,7 @@ def _attribute(
             goal = torch.from_numpy(classes[rows]).to(like.device)
             with threads(estimator.n_threads), torch.enable_grad():
                 maps = attribute(x, beats, goal)
-            parts.append(front_end.to_ecg_length(maps[:, None], X.shape[2])[:, 0])
+            parts.append(reader.front_end.to_ecg_length(maps[:, None], X.shape[2])[:, 0])
     maps = np.concatenate(parts)
     top = maps.max(axis=1, keepdims=True)
     return maps / np.where(top > 0, top, 1)

@@ -1,0 +1,126 @@
+"""What a trained network tells of ECGs: class probabilities, maps, and the scores of heartbeats."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ._frontend import Channels, FrontEnd
+from ._labels import Labels
+from .beats import score_beats
+from .nn import JointNetwork
+from .training import choose_device, choose_precision, compute, numpy_dtype, threads
+
+CHUNK = 512
+"""ECGs that prediction holds in memory at a time."""
+
+
+class Reading(NamedTuple):
+    """Everything that one pass over ECGs tells."""
+
+    heartbeats: list[NDArray[np.int64]]
+    """R peaks of each ECG, in its samples."""
+    scores: list[NDArray[np.float64]]
+    """Scores (n_beats, n_maps) of each ECG's heartbeats: map times probability."""
+    maps: NDArray
+    """Maps (n_samples, n_maps, n_timesteps); of shape (n_samples, n_maps, 0) where they were not wanted."""
+    probability: NDArray
+    """Class probabilities (n_samples, n_outputs)."""
+
+
+def chunks(X: NDArray) -> Iterator[NDArray]:
+    """Yield some ECGs at a time."""
+    for start in range(0, len(X), CHUNK):
+        yield X[start : start + CHUNK]
+
+
+@dataclass(frozen=True, eq=False)
+class Reader:
+    """A trained network with all that is needed to read ECGs.
+
+    Parameters
+    ----------
+    network : JointNetwork
+        It is moved to the device, in evaluation mode, when it computes.
+    front_end : FrontEnd
+    labels : Labels
+        What the outputs of the network stand for.
+    device, precision, n_threads
+        As the estimator takes them.
+    """
+
+    network: JointNetwork
+    front_end: FrontEnd
+    labels: Labels
+    device: str | torch.device
+    precision: str
+    n_threads: int | None
+
+    def channels(self, X: NDArray) -> Channels:
+        """Return the channels of ECGs (n_samples, n_leads, n_timesteps)."""
+        return self.front_end.transform(X, numpy_dtype(self.precision))
+
+    def compute(self, channels: Channels) -> tuple[NDArray, NDArray | None]:
+        """Return logits (n_samples, n_outputs) and maps (n_samples, n_maps, n_steps) where there are any."""
+        device = choose_device(self.device, fall_back=True)
+        dtype, bfloat16 = choose_precision(self.precision, device)
+        self.network.to(device=device, dtype=dtype)
+        with threads(self.n_threads):
+            return compute(self.network, channels, device=device, dtype=dtype, bfloat16=bfloat16)
+
+    def logits(self, X: NDArray) -> NDArray:
+        """Return the logits (n_samples, n_outputs) of ECGs (n_samples, n_leads, n_timesteps)."""
+        return np.concatenate([self.compute(self.channels(chunk))[0] for chunk in chunks(X)])
+
+    def probability(self, logits: NDArray) -> NDArray:
+        """Return the probabilities (n_samples, n_outputs) that logits stand for."""
+        if self.labels.multilabel:
+            return 1 / (1 + np.exp(-np.clip(logits, -80, 80)))
+        exponential = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return exponential / exponential.sum(axis=1, keepdims=True)
+
+    def outputs(self, channels: Channels) -> tuple[NDArray, NDArray]:
+        """Return probabilities (n_samples, n_outputs) and maps in [0, 1] (n_samples, n_maps, n_steps)."""
+        logits, maps = self.compute(channels)
+        probability = self.probability(logits)
+        if maps is None:
+            n_samples, _, n_steps = channels.values.shape
+            maps = np.empty((n_samples, 0, n_steps), dtype=logits.dtype)
+        elif getattr(self.network.segmenter, "is_map", False):
+            top = maps.max(axis=2, keepdims=True)
+            maps = maps / np.where(top > 0, top, 1)
+        return probability, maps
+
+    def read_channels(self, channels: Channels) -> Reading:
+        """Return what one pass over channels tells, in the channels' time."""
+        rate = self.front_end.rate
+        if rate is None or channels.heartbeats is None:
+            raise ValueError("beats cannot be scored without heartbeats, got sampling_rate=None.")
+        marked = list(self.labels.marked)
+        probability, maps = self.outputs(channels)
+        if maps.shape[1] < len(marked):
+            maps = np.repeat(maps, len(marked), axis=1)
+        heartbeats = [beats[beats >= 0] for beats in channels.heartbeats]
+        found = score_beats(maps, heartbeats, rate)
+        scores = [beats * p for beats, p in zip(found, probability[:, marked])]
+        return Reading(heartbeats, scores, maps, probability)
+
+    def read(self, X: NDArray, *, maps: bool = True, sampling_rate: float | None = None) -> Reading:
+        """Return what one pass over ECGs (n_samples, n_leads, n_timesteps) tells, in their time.
+
+        ECGs of another sampling rate than the front end's go straight to the rate of the networks.
+        """
+        front_end = self.front_end
+        if sampling_rate is not None and sampling_rate != front_end.sampling_rate:
+            front_end = replace(front_end, sampling_rate=sampling_rate, resample_to=front_end.rate)
+        reading = self.read_channels(front_end.transform(X, numpy_dtype(self.precision)))
+        n_timesteps = X.shape[2]
+        return reading._replace(
+            heartbeats=[front_end.to_ecg_time(beats, n_timesteps) for beats in reading.heartbeats],
+            maps=front_end.to_ecg_length(reading.maps, n_timesteps) if maps else reading.maps[..., :0],
+        )
