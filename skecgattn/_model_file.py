@@ -19,6 +19,7 @@ from safetensors import torch as safetensors
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
+from ._build import build_network
 from ._labels import Labels
 from ._plain_data import Decoder, Encoder, Route
 from .classifier import AttentionECGClassifier
@@ -302,7 +303,7 @@ def _read(data: bytes, name: str) -> tuple[dict[str, Any], dict[str, torch.Tenso
 def _network(classifier: AttentionECGClassifier, weights: dict[str, torch.Tensor]) -> JointNetwork:
     """Return the network of a classifier with given weights."""
     with torch.device("meta"):  # shapes alone: a wrong width must not take all memory
-        expected = classifier._join(classifier._n_channels).state_dict()
+        expected = build_network(classifier).state_dict()
     shapes = {name: tuple(tensor.shape) for name, tensor in expected.items()}
     got = {name: tuple(tensor.shape) for name, tensor in weights.items()}
     if wrong := sorted(name for name in {*shapes, *got} if shapes.get(name) != got.get(name)):
@@ -312,7 +313,7 @@ def _network(classifier: AttentionECGClassifier, weights: dict[str, torch.Tensor
             f"shape {got.get(name)}, expected {shapes.get(name)}"
         )
     with torch.random.fork_rng(devices=[]):
-        network = classifier._join(classifier._n_channels)
+        network = build_network(classifier)
     network.load_state_dict(weights, assign=True)
     return network.eval()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -115,6 +116,17 @@ def check_ecg(
         estimator.n_leads_in_ = X.shape[1]
         estimator.input_ndim_ = ndim
     return (X, y) if with_y else X
+
+
+def check_lead_names(names: Iterable[str] | None, n_leads: int) -> None:
+    """Refuse names of leads that are not one different string each."""
+    if names is None:
+        return
+    names = list(names)
+    if not all(isinstance(name, str) for name in names) or len({*names}) != len(names):
+        raise ValueError(f"lead_names must be different strings, got {names!r}.")
+    if len(names) != n_leads:
+        raise ValueError(f"lead_names must name the {n_leads} lead(s) of X, got {len(names)}: {names!r}.")
 
 
 def _stack(X: Any) -> Any:

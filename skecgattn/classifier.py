@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, Self
 
@@ -18,31 +19,27 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
-from ._frontend import Channels, FrontEnd
+from ._build import build_for, make_front_end, make_plan, minimum_length
+from ._frontend import FrontEnd
 from ._holdout import split_ecgs, split_groups
 from ._labels import Labels
 from ._reading import Reader, Reading, chunks
 from ._thresholds import check_thresholds, learn_threshold
-from ._validation import check_ecg
+from ._validation import check_ecg, check_lead_names
 from .beats import select_beats
 from .exceptions import TrainingDivergedError
-from .nn import CLASSIFIERS, OBJECTIVES, SEGMENTERS, Augmentation, JointNetwork, Objective
+from .nn import CLASSIFIERS, OBJECTIVES, SEGMENTERS, Augmentation, Objective
 from .training import (
     PRECISIONS,
     SCHEDULES,
     Plan,
     Samples,
-    choose_device,
-    choose_precision,
     numpy_dtype,
     on_cpu,
     seeded,
     threads,
     train,
 )
-
-BEAT_BEFORE, BEAT_AFTER = 0.3, 0.45
-"""Seconds around the R peak that the "beat" segmenter reads."""
 
 
 class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
@@ -221,6 +218,7 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
     classes_: NDArray
     history_: list[dict[str, float]]
     _labels: Labels
+    _n_channels: int
 
     __metadata_request__fit = {"groups": True}  # noqa: RUF012 (the name scikit-learn looks for)
     __metadata_request__partial_fit = {"classes": True}  # noqa: RUF012
@@ -412,7 +410,7 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         keep = self.warm_start and hasattr(self, "network_")
         names = np.asarray(y.columns) if isinstance(y, pd.DataFrame) and y.shape[1] > 1 else None
         ecgs, labels = check_ecg(self, X, reset=True, y=_dense(y), min_timesteps=self._minimum_length())
-        self._check_lead_names()
+        check_lead_names(self.lead_names, self.n_leads_in_)
         learned = Labels.learn(labels, normal_class=self.normal_class, names=names)
         if keep and not np.array_equal(learned.classes, self.classes_):
             raise ValueError(
@@ -430,15 +428,16 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         front_end = self._front_end()
         channels = front_end.transform(ecgs, numpy_dtype(self.precision))
         samples = Samples(channels, self._labels.encode(labels), weight)
-        plan = self._plan(samples, seed)
+        plan = make_plan(self, samples, seed)
         if keep and channels.values.shape[1] != self._n_channels:
             raise ValueError(
                 "warm_start=True needs the leads and the channels of the last fit, got "
                 f"{channels.values.shape[1]} channels of {ecgs.shape[1]} leads, expected {self._n_channels}."
             )
         if not keep:
+            self._n_channels = channels.values.shape[1]
             with seeded(seed, plan.device):
-                self.network_ = self._build(channels)
+                self.network_ = build_for(self, channels)
         self._train(plan, samples, training, validation)
         held_out = training if validation is None else validation
         self._learn_thresholds(samples, held_out)
@@ -483,7 +482,7 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         first = not hasattr(self, "network_")
         ecgs, labels = check_ecg(self, X, reset=first, y=_dense(y), min_timesteps=self._minimum_length())
         if first:
-            self._check_lead_names()
+            check_lead_names(self.lead_names, self.n_leads_in_)
             self._set_labels(Labels.learn(labels, normal_class=self.normal_class, classes=classes))
             self.n_timesteps_in_ = ecgs.shape[2]
         elif classes is not None and not np.array_equal(np.unique(classes), np.unique(self.classes_)):
@@ -496,10 +495,12 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         seed = check_random_state(self.random_state).randint(2**31 - 1)
         channels = self._front_end().transform(ecgs, numpy_dtype(self.precision))
         samples = Samples(channels, self._labels.encode(labels), weight)
-        plan = self._plan(samples, seed + getattr(self, "n_iter_", 0), epochs=1, schedule="constant")
+        plan = make_plan(self, samples, seed + getattr(self, "n_iter_", 0))
+        plan = replace(plan, max_epochs=1, schedule="constant")
         if first:
+            self._n_channels = channels.values.shape[1]
             with seeded(seed, plan.device):
-                self.network_ = self._build(channels)
+                self.network_ = build_for(self, channels)
         history = [] if first else self.history_
         rows = np.flatnonzero(weight)
         self._train(plan, samples, rows, None, None if first else self._optimizer_state)
@@ -667,129 +668,11 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
     # --- what the parameters mean -----------------------------------------------------------------
 
     def _front_end(self) -> FrontEnd:
-        band = self.band
-        if band is not None and (len(band) != 2 or not all(f is None or isinstance(f, Real) for f in band)):
-            raise ValueError(f"band must be None or two frequencies (low, high) in Hz or None, got {band!r}.")
-        return FrontEnd(
-            self.sampling_rate,
-            self.resample_to,
-            None if band is None else (band[0], band[1]),
-            self.scale,
-            self.rhythm,
-            self.contrast,
-        )
-
-    def _check_lead_names(self) -> None:
-        if self.lead_names is None:
-            return
-        names = list(self.lead_names)
-        if not all(isinstance(name, str) for name in names) or len({*names}) != len(names):
-            raise ValueError(f"lead_names must be different strings, got {names!r}.")
-        if len(names) != self.n_leads_in_:
-            raise ValueError(
-                f"lead_names must name the {self.n_leads_in_} lead(s) of X, got {len(names)}: {names!r}."
-            )
+        return make_front_end(self)
 
     def _minimum_length(self) -> int:
         """Return the shortest ECG in samples that the networks can use."""
-        parts = [SEGMENTERS.get(self.segmenter), CLASSIFIERS.get(self.classifier)]  # type: ignore[arg-type]
-        steps = max(getattr(part, "minimum_length", 1) for part in parts)
-        rate = self._front_end().rate
-        if rate is None or self.sampling_rate is None:
-            return int(steps)
-        # a heartbeat cannot be told from another in less than a second
-        return int(np.ceil(max(steps / rate, 1.0) * self.sampling_rate))
-
-    def _objective(self) -> Objective:
-        return self.objective if isinstance(self.objective, Objective) else OBJECTIVES[self.objective]()
-
-    def _augmentation(self) -> Augmentation | None:
-        if isinstance(self.augmentation, Augmentation):
-            return self.augmentation
-        return Augmentation() if self.augmentation else None
-
-    def _build(self, channels: Channels) -> JointNetwork:
-        """Return the network for such channels, untrained; what a callable has made is tried out first."""
-        n_channels = self._n_channels = channels.values.shape[1]
-        network = self._join(n_channels)
-        if not (callable(self.segmenter) or callable(self.classifier)):
-            return network
-        few = torch.from_numpy(channels.values[:2]).to(torch.float32)
-        network.eval()
-        with torch.no_grad():
-            if network.segmenter is not None:
-                inputs, length = [few], few.shape[2]
-                if getattr(network.segmenter, "reads_beats", False):
-                    if channels.heartbeats is None:
-                        raise ValueError("this segmenter needs sampling_rate to find heartbeats, got None.")
-                    inputs.append(torch.from_numpy(channels.heartbeats[:2]))
-                    length = channels.heartbeats.shape[1]
-                allowed: set[tuple[int, ...]] = {
-                    (len(few), n_maps, length) for n_maps in (1, len(self._labels.marked))
-                }
-                _check_output("segmenter", network.segmenter(*inputs), allowed)
-            _check_output("classifier", network.classifier(few), {(len(few), self._labels.n_outputs)})
-        return network
-
-    def _join(self, n_channels: int) -> JointNetwork:
-        front_end = self._front_end()
-        classifier: Any = self.classifier
-        if isinstance(classifier, str):
-            options = {"width": self.width, "dropout": self.dropout} if classifier == "convolutional" else {}
-            classifier = CLASSIFIERS[classifier](
-                n_channels=n_channels, n_outputs=self._labels.n_outputs, **options
-            )
-        else:
-            classifier = classifier(n_channels=n_channels, n_outputs=self._labels.n_outputs)
-        _check_module("classifier", classifier)
-        segmenter: Any = self.segmenter
-        if segmenter is None:
-            return JointNetwork(None, classifier)
-        n_maps = len(self._labels.marked)
-        if segmenter == "hu2021":
-            segmenter = SEGMENTERS[segmenter](n_channels=n_channels, n_maps=1)
-        elif segmenter == "unet" or (segmenter == "auto" and front_end.rate is None):
-            segmenter = SEGMENTERS["unet"](n_channels=n_channels, n_maps=n_maps, width=self.width)
-        elif isinstance(segmenter, str):
-            if front_end.rate is None:
-                raise ValueError("segmenter='beat' needs sampling_rate to find heartbeats, got None.")
-            segmenter = SEGMENTERS["beat"](
-                n_channels=n_channels,
-                n_maps=n_maps,
-                first_channel=self.n_leads_in_ if front_end.contrast else 0,
-                n_rhythm=front_end.n_rhythm,
-                before=round(BEAT_BEFORE * front_end.rate),
-                after=round(BEAT_AFTER * front_end.rate),
-                width=3 * self.width // 2,
-            )
-        else:
-            segmenter = segmenter(n_channels=n_channels, n_maps=n_maps)
-        _check_module("segmenter", segmenter)
-        return JointNetwork(segmenter, classifier, read_whole=self.read_whole)
-
-    def _plan(self, samples: Samples, seed: int, **changes: Any) -> Plan:
-        device = choose_device(self.device)
-        dtype, bfloat16 = choose_precision(self.precision, device)
-        front_end = self._front_end()
-        return Plan(
-            objective=self._objective(),
-            task=self._labels.task(samples.target, samples.weight, self.class_weight),
-            n_leads=self.n_leads_in_,
-            channels_per_lead=front_end.channels_per_lead,
-            max_epochs=changes.get("epochs", self.max_epochs),
-            batch_size=self.batch_size,
-            lr=self.lr,
-            weight_decay=self.weight_decay,
-            schedule=changes.get("schedule", self.lr_schedule),
-            augmentation=self._augmentation(),
-            patience=self.patience,
-            device=device,
-            dtype=dtype,
-            bfloat16=bfloat16,
-            seed=seed,
-            verbose=int(self.verbose),
-            callbacks=tuple(self.callbacks or ()),
-        )
+        return minimum_length(self)
 
     # --- training ---------------------------------------------------------------------------------
 

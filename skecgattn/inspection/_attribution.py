@@ -17,6 +17,7 @@ from sklearn.utils._param_validation import Interval, StrOptions, validate_param
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
+from .._build import build_network
 from .._reading import chunks
 from ..classifier import AttentionECGClassifier
 from ..metrics import seed_agreement
@@ -280,7 +281,7 @@ def randomise_weights(
     randomised = copy.deepcopy(estimator)
     seed = check_random_state(random_state).randint(2**31 - 1)
     with seeded(seed, torch.device("cpu")):
-        randomised.network_ = randomised._join(randomised._n_channels)
+        randomised.network_ = build_network(randomised)
     randomised._optimizer_state = None
     return randomised
 

@@ -1,0 +1,171 @@
+"""What the estimator's parameters make: the front end, the untrained network, and the plan of training.
+
+Each function reads parameters and learned attributes of the estimator, and sets none.
+"""
+
+from __future__ import annotations
+
+from numbers import Real
+from typing import Any
+
+import numpy as np
+import torch
+
+from ._frontend import Channels, FrontEnd
+from .nn import CLASSIFIERS, OBJECTIVES, SEGMENTERS, Augmentation, JointNetwork
+from .training import Plan, Samples, choose_device, choose_precision
+
+BEAT_BEFORE, BEAT_AFTER = 0.3, 0.45
+"""Seconds around the R peak that the "beat" segmenter reads."""
+
+
+def make_front_end(estimator: Any) -> FrontEnd:
+    """Return what makes the channels that the networks read.
+
+    Raises
+    ------
+    ValueError
+        If `band` is no pair of frequencies.
+    """
+    band = estimator.band
+    if band is not None and (len(band) != 2 or not all(f is None or isinstance(f, Real) for f in band)):
+        raise ValueError(f"band must be None or two frequencies (low, high) in Hz or None, got {band!r}.")
+    return FrontEnd(
+        estimator.sampling_rate,
+        estimator.resample_to,
+        None if band is None else (band[0], band[1]),
+        estimator.scale,
+        estimator.rhythm,
+        estimator.contrast,
+    )
+
+
+def minimum_length(estimator: Any) -> int:
+    """Return the shortest ECG in samples that the networks can use."""
+    parts = [SEGMENTERS.get(estimator.segmenter), CLASSIFIERS.get(estimator.classifier)]
+    steps = max(getattr(part, "minimum_length", 1) for part in parts)
+    rate = make_front_end(estimator).rate
+    if rate is None or estimator.sampling_rate is None:
+        return int(steps)
+    # a heartbeat cannot be told from another in less than a second
+    return int(np.ceil(max(steps / rate, 1.0) * estimator.sampling_rate))
+
+
+def build_network(estimator: Any) -> JointNetwork:
+    """Return an untrained network for the leads, channels and labels that the estimator has learned of.
+
+    Raises
+    ------
+    TypeError
+        If a callable returns no module.
+    ValueError
+        If the segmenter needs heartbeats, and there are none.
+    """
+    front_end, labels, n_channels = make_front_end(estimator), estimator._labels, estimator._n_channels
+    classifier = estimator.classifier
+    if isinstance(classifier, str):
+        convolutional = {"width": estimator.width, "dropout": estimator.dropout}
+        options = convolutional if classifier == "convolutional" else {}
+        classifier = CLASSIFIERS[classifier](n_channels=n_channels, n_outputs=labels.n_outputs, **options)
+    else:
+        classifier = classifier(n_channels=n_channels, n_outputs=labels.n_outputs)
+    _check_module("classifier", classifier)
+    segmenter, n_maps = estimator.segmenter, len(labels.marked)
+    if segmenter is None:
+        return JointNetwork(None, classifier)
+    if segmenter == "hu2021":
+        segmenter = SEGMENTERS[segmenter](n_channels=n_channels, n_maps=1)
+    elif segmenter == "unet" or (segmenter == "auto" and front_end.rate is None):
+        segmenter = SEGMENTERS["unet"](n_channels=n_channels, n_maps=n_maps, width=estimator.width)
+    elif isinstance(segmenter, str):
+        if front_end.rate is None:
+            raise ValueError("segmenter='beat' needs sampling_rate to find heartbeats, got None.")
+        segmenter = SEGMENTERS["beat"](
+            n_channels=n_channels,
+            n_maps=n_maps,
+            first_channel=estimator.n_leads_in_ if front_end.contrast else 0,
+            n_rhythm=front_end.n_rhythm,
+            before=round(BEAT_BEFORE * front_end.rate),
+            after=round(BEAT_AFTER * front_end.rate),
+            width=3 * estimator.width // 2,
+        )
+    else:
+        segmenter = segmenter(n_channels=n_channels, n_maps=n_maps)
+    _check_module("segmenter", segmenter)
+    return JointNetwork(segmenter, classifier, read_whole=estimator.read_whole)
+
+
+def build_for(estimator: Any, channels: Channels) -> JointNetwork:
+    """Return an untrained network for such channels; what a callable has made is tried out first.
+
+    Raises
+    ------
+    TypeError
+        If a callable returns no module.
+    ValueError
+        If the outputs of a module have the wrong shape, or it needs heartbeats, and there are none.
+    """
+    network = build_network(estimator)
+    if not (callable(estimator.segmenter) or callable(estimator.classifier)):
+        return network
+    labels = estimator._labels
+    few = torch.from_numpy(channels.values[:2]).to(torch.float32)
+    network.eval()
+    with torch.no_grad():
+        if network.segmenter is not None:
+            inputs, length = [few], few.shape[2]
+            if getattr(network.segmenter, "reads_beats", False):
+                if channels.heartbeats is None:
+                    raise ValueError("this segmenter needs sampling_rate to find heartbeats, got None.")
+                inputs.append(torch.from_numpy(channels.heartbeats[:2]))
+                length = channels.heartbeats.shape[1]
+            allowed: set[tuple[int, ...]] = {(len(few), n_maps, length) for n_maps in (1, len(labels.marked))}
+            _check_output("segmenter", network.segmenter(*inputs), allowed)
+        _check_output("classifier", network.classifier(few), {(len(few), labels.n_outputs)})
+    return network
+
+
+def make_plan(estimator: Any, samples: Samples, seed: int) -> Plan:
+    """Return how to train on such samples.
+
+    Raises
+    ------
+    ValueError
+        If `device` is not available, or `class_weight` does not go with the labels.
+    """
+    device = choose_device(estimator.device)
+    dtype, bfloat16 = choose_precision(estimator.precision, device)
+    objective, augmentation = estimator.objective, estimator.augmentation
+    if not isinstance(augmentation, Augmentation):
+        augmentation = Augmentation() if augmentation else None
+    return Plan(
+        objective=OBJECTIVES[objective]() if isinstance(objective, str) else objective,
+        task=estimator._labels.task(samples.target, samples.weight, estimator.class_weight),
+        n_leads=estimator.n_leads_in_,
+        channels_per_lead=make_front_end(estimator).channels_per_lead,
+        max_epochs=estimator.max_epochs,
+        batch_size=estimator.batch_size,
+        lr=estimator.lr,
+        weight_decay=estimator.weight_decay,
+        schedule=estimator.lr_schedule,
+        augmentation=augmentation,
+        patience=estimator.patience,
+        device=device,
+        dtype=dtype,
+        bfloat16=bfloat16,
+        seed=seed,
+        verbose=int(estimator.verbose),
+        callbacks=tuple(estimator.callbacks or ()),
+    )
+
+
+def _check_module(name: str, module: Any) -> None:
+    if not isinstance(module, torch.nn.Module):
+        raise TypeError(f"{name} must return a torch.nn.Module when called, got {type(module).__name__}.")
+
+
+def _check_output(name: str, output: Any, allowed: set[tuple[int, ...]]) -> None:
+    got = f"shape {tuple(output.shape)}" if isinstance(output, torch.Tensor) else type(output).__name__
+    if got not in {f"shape {shape}" for shape in allowed}:
+        expected = " or ".join(map(str, sorted(allowed)))
+        raise ValueError(f"the module of {name} must return a tensor of shape {expected}, got {got}.")
