@@ -5,8 +5,61 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from sklearn.model_selection import ShuffleSplit, StratifiedGroupKFold, StratifiedShuffleSplit
+
+
+def check_groups(groups: ArrayLike | None, n_samples: int) -> NDArray | None:
+    """Return the patient of each ECG as an array, where patients are known.
+
+    Raises
+    ------
+    ValueError
+        If there is not one entry an ECG.
+    """
+    if groups is None:
+        return None
+    groups = np.asarray(groups)
+    if groups.shape != (n_samples,):
+        raise ValueError(
+            f"groups must have one entry an ECG, shape ({n_samples},), got shape {groups.shape}."
+        )
+    return groups
+
+
+def hold_out(
+    y: NDArray, rows: NDArray, groups: NDArray | None, fraction: float, seed: int
+) -> tuple[NDArray, NDArray]:
+    """Hold out a share of ECGs: whole groups where they are known, otherwise a stratified sample.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n_samples,) or (n_samples, n_labels)
+        Labels.
+    rows : ndarray of int
+        ECGs there are to train on or to hold out.
+    groups : ndarray of shape (n_samples,) or None
+        Patient of each ECG.
+    fraction : float
+        Share to hold out.
+    seed : int
+
+    Returns
+    -------
+    training, held_out : ndarray of int
+        Both of `rows`.
+
+    Raises
+    ------
+    ValueError
+        If there are too few ECGs, or a single group.
+    """
+    kinds = np.unique(y[rows], axis=0, return_inverse=True)[1].ravel()
+    if groups is None:
+        training, held_out = split_ecgs(kinds, fraction, seed)
+    else:
+        training, held_out = split_groups(kinds, groups[rows], fraction, seed)
+    return rows[training], rows[held_out]
 
 
 def split_ecgs(kinds: NDArray, fraction: float, seed: int) -> tuple[NDArray, NDArray]:

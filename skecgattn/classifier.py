@@ -21,7 +21,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from ._build import build_for, make_front_end, make_plan, minimum_length
 from ._frontend import FrontEnd
-from ._holdout import split_ecgs, split_groups
+from ._holdout import check_groups, hold_out
 from ._labels import Labels
 from ._reading import Reader, Reading, chunks
 from ._thresholds import check_thresholds, learn_threshold
@@ -409,38 +409,18 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         """
         keep = self.warm_start and hasattr(self, "network_")
         names = np.asarray(y.columns) if isinstance(y, pd.DataFrame) and y.shape[1] > 1 else None
-        ecgs, labels = check_ecg(self, X, reset=True, y=_dense(y), min_timesteps=self._minimum_length())
-        check_lead_names(self.lead_names, self.n_leads_in_)
-        learned = Labels.learn(labels, normal_class=self.normal_class, names=names)
-        if keep and not np.array_equal(learned.classes, self.classes_):
-            raise ValueError(
-                f"warm_start=True needs the classes of the last fit, got {learned.classes.tolist()}, "
-                f"expected {self.classes_.tolist()}."
-            )
-        self._set_labels(learned)
-        weight = _check_sample_weight(sample_weight, ecgs, dtype=np.float64, ensure_non_negative=True)
-        if not weight.any():
-            raise ValueError("sample_weight must not be zero for all ECGs.")
-        patients = self._check_groups(groups, len(ecgs))
-        seed = check_random_state(self.random_state).randint(2**31 - 1)
-        training, validation = self._split(labels, weight, patients, seed)
-        self.n_timesteps_in_ = ecgs.shape[2]
-        front_end = self._front_end()
-        channels = front_end.transform(ecgs, numpy_dtype(self.precision))
-        samples = Samples(channels, self._labels.encode(labels), weight)
-        plan = make_plan(self, samples, seed)
-        if keep and channels.values.shape[1] != self._n_channels:
-            raise ValueError(
-                "warm_start=True needs the leads and the channels of the last fit, got "
-                f"{channels.values.shape[1]} channels of {ecgs.shape[1]} leads, expected {self._n_channels}."
-            )
-        if not keep:
-            self._n_channels = channels.values.shape[1]
-            with seeded(seed, plan.device):
-                self.network_ = build_for(self, channels)
-        self._train(plan, samples, training, validation)
-        held_out = training if validation is None else validation
-        self._learn_thresholds(samples, held_out)
+        plan, training, held_out = self._prepare(
+            X,
+            y,
+            sample_weight,
+            groups,
+            learn=True,
+            build=not keep,
+            names=names,
+            early_stopping=self.early_stopping,
+        )
+        self._train(plan, training, held_out)
+        self._learn_thresholds(training if held_out is None else held_out)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -480,32 +460,12 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
             If the loss becomes NaN or infinite; the estimator then has the last good weights.
         """
         first = not hasattr(self, "network_")
-        ecgs, labels = check_ecg(self, X, reset=first, y=_dense(y), min_timesteps=self._minimum_length())
-        if first:
-            check_lead_names(self.lead_names, self.n_leads_in_)
-            self._set_labels(Labels.learn(labels, normal_class=self.normal_class, classes=classes))
-            self.n_timesteps_in_ = ecgs.shape[2]
-        elif classes is not None and not np.array_equal(np.unique(classes), np.unique(self.classes_)):
-            raise ValueError(
-                f"classes={classes!r} differ from those of the first call, {self.classes_.tolist()}."
-            )
-        weight = _check_sample_weight(sample_weight, ecgs, dtype=np.float64, ensure_non_negative=True)
-        if not weight.any():
-            raise ValueError("sample_weight must not be zero for all ECGs.")
-        seed = check_random_state(self.random_state).randint(2**31 - 1)
-        channels = self._front_end().transform(ecgs, numpy_dtype(self.precision))
-        samples = Samples(channels, self._labels.encode(labels), weight)
-        plan = make_plan(self, samples, seed + getattr(self, "n_iter_", 0))
-        plan = replace(plan, max_epochs=1, schedule="constant")
-        if first:
-            self._n_channels = channels.values.shape[1]
-            with seeded(seed, plan.device):
-                self.network_ = build_for(self, channels)
+        plan, samples, _ = self._prepare(X, y, sample_weight, learn=first, build=first, classes=classes)
         history = [] if first else self.history_
-        rows = np.flatnonzero(weight)
-        self._train(plan, samples, rows, None, None if first else self._optimizer_state)
-        self._learn_thresholds(samples, rows)
         n_before = len(history)
+        plan = replace(plan, max_epochs=1, schedule="constant", seed=plan.seed + n_before)
+        self._train(plan, samples, None, None if first else self._optimizer_state)
+        self._learn_thresholds(samples)
         self.history_ = [*history, *({**row, "epoch": row["epoch"] + n_before} for row in self.history_)]
         self.n_iter_ = self.best_epoch_ = len(self.history_)
         return self
@@ -665,7 +625,7 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
                 state[name] = on_cpu(state[name])
         return state
 
-    # --- what the parameters mean -----------------------------------------------------------------
+    # --- training ---------------------------------------------------------------------------------
 
     def _front_end(self) -> FrontEnd:
         return make_front_end(self)
@@ -674,43 +634,64 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         """Return the shortest ECG in samples that the networks can use."""
         return minimum_length(self)
 
-    # --- training ---------------------------------------------------------------------------------
+    def _prepare(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None,
+        groups: ArrayLike | None = None,
+        *,
+        learn: bool,
+        build: bool,
+        names: NDArray | None = None,
+        classes: ArrayLike | None = None,
+        early_stopping: bool = False,
+    ) -> tuple[Plan, Samples, Samples | None]:
+        """Check ECGs and labels, learn their layout and classes, and build the network, where wanted.
 
-    def _set_labels(self, labels: Labels) -> None:
-        self._labels, self.classes_ = labels, labels.classes
-        self.map_labels_ = [] if self.segmenter is None else labels.abnormal
-
-    def _check_groups(self, groups: ArrayLike | None, n_samples: int) -> NDArray | None:
-        if groups is None:
-            return None
-        groups = np.asarray(groups)
-        if groups.shape != (n_samples,):
+        Return the plan, the samples to train on and, with `early_stopping`, those held out.
+        """
+        ecgs, labels = check_ecg(self, X, reset=learn, y=_dense(y), min_timesteps=self._minimum_length())
+        if learn:
+            check_lead_names(self.lead_names, self.n_leads_in_)
+            found = Labels.learn(labels, normal_class=self.normal_class, names=names, classes=classes)
+            if not build and not np.array_equal(found.classes, self.classes_):
+                raise ValueError(
+                    f"warm_start=True needs the classes of the last fit, got {found.classes.tolist()}, "
+                    f"expected {self.classes_.tolist()}."
+                )
+            self._labels, self.classes_ = found, found.classes
+            self.map_labels_ = [] if self.segmenter is None else found.abnormal
+            self.n_timesteps_in_ = ecgs.shape[2]
+        elif classes is not None and not np.array_equal(np.unique(classes), np.unique(self.classes_)):
             raise ValueError(
-                f"groups must have one entry an ECG, shape ({n_samples},), got shape {groups.shape}."
+                f"classes={classes!r} differ from those of the first call, {self.classes_.tolist()}."
             )
-        return groups
-
-    def _split(
-        self, y: NDArray, weight: NDArray, groups: NDArray | None, seed: int
-    ) -> tuple[NDArray, NDArray | None]:
-        """Return the rows to train on and, with early stopping, the rows held out."""
-        rows = np.flatnonzero(weight)
-        if not self.early_stopping:
-            return rows, None
-        kinds = np.unique(y[rows], axis=0, return_inverse=True)[1].ravel()
-        if groups is None:
-            training, held_out = split_ecgs(kinds, self.validation_fraction, seed)
-        else:
-            training, held_out = split_groups(kinds, groups[rows], self.validation_fraction, seed)
-        return rows[training], rows[held_out]
+        weight = _check_sample_weight(sample_weight, ecgs, dtype=np.float64, ensure_non_negative=True)
+        if not weight.any():
+            raise ValueError("sample_weight must not be zero for all ECGs.")
+        patients = check_groups(groups, len(ecgs))
+        seed = check_random_state(self.random_state).randint(2**31 - 1)
+        training, held_out = np.flatnonzero(weight), None
+        if early_stopping:
+            training, held_out = hold_out(labels, training, patients, self.validation_fraction, seed)
+        channels = self._front_end().transform(ecgs, numpy_dtype(self.precision))
+        samples = Samples(channels, self._labels.encode(labels), weight)
+        plan = make_plan(self, samples, seed)
+        n_channels = channels.values.shape[1]
+        if build:
+            self._n_channels = n_channels
+            with seeded(seed, plan.device):
+                self.network_ = build_for(self, channels)
+        elif learn and n_channels != self._n_channels:
+            raise ValueError(
+                "warm_start=True needs the leads and the channels of the last fit, got "
+                f"{n_channels} channels of {self.n_leads_in_} leads, expected {self._n_channels}."
+            )
+        return plan, samples[training], None if held_out is None else samples[held_out]
 
     def _train(
-        self,
-        plan: Plan,
-        samples: Samples,
-        training: NDArray,
-        validation: NDArray | None,
-        optimizer_state: dict | None = None,
+        self, plan: Plan, training: Samples, held_out: Samples | None, optimizer_state: dict | None = None
     ) -> None:
         # set before training, so that an error in it leaves a usable estimator
         self.thresholds_ = np.full(len(self.map_labels_), 0.5)
@@ -718,13 +699,7 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         self.best_epoch_ = self.n_iter_ = 0
         self._optimizer_state: dict[str, Any] | None = None
         with threads(self.n_threads):
-            outcome = train(
-                self.network_,
-                plan,
-                samples[training],
-                None if validation is None else samples[validation],
-                optimizer_state=optimizer_state,
-            )
+            outcome = train(self.network_, plan, training, held_out, optimizer_state=optimizer_state)
         self.history_ = outcome.history
         self.best_epoch_ = outcome.best_epoch
         self.n_iter_ = len(outcome.history)
@@ -737,16 +712,16 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         if outcome.interrupted:
             warnings.warn(
                 f"Training was interrupted after {self.n_iter_} of {plan.max_epochs} epochs; the estimator "
-                f"is usable, with the {'last' if validation is None else 'best'} weights until then.",
+                f"is usable, with the {'last' if held_out is None else 'best'} weights until then.",
                 ConvergenceWarning,
                 stacklevel=3,
             )
 
-    def _learn_thresholds(self, samples: Samples, rows: NDArray) -> None:
+    def _learn_thresholds(self, samples: Samples) -> None:
         if samples.channels.heartbeats is None or not self.map_labels_:
             return
-        scores = self._reader().read_channels(samples.channels.rows(rows)).scores
-        present = samples.target[rows][:, list(self._labels.marked)] >= 0.5
+        scores = self._reader().read_channels(samples.channels).scores
+        present = samples.target[:, list(self._labels.marked)] >= 0.5
         columns = range(len(self.map_labels_))
         self.thresholds_ = np.array(
             [learn_threshold([beats[:, k] for beats in scores], present[:, k]) for k in columns]
@@ -788,16 +763,3 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
 def _dense(y: Any) -> Any:
     """Return an indicator matrix as an array where it is sparse; other labels as they are."""
     return y.toarray() if issparse(y) else y  # type: ignore[attr-defined]
-
-
-def _check_module(name: str, module: Any) -> None:
-    if not isinstance(module, torch.nn.Module):
-        raise TypeError(f"{name} must return a torch.nn.Module when called, got {type(module).__name__}.")
-
-
-def _check_output(name: str, output: Any, allowed: set[tuple[int, ...]]) -> None:
-    """Refuse what a module of the user's has made of two ECGs, unless its shape is right."""
-    got = f"shape {tuple(output.shape)}" if isinstance(output, torch.Tensor) else type(output).__name__
-    if got not in {f"shape {shape}" for shape in allowed}:
-        expected = " or ".join(map(str, sorted(allowed)))
-        raise ValueError(f"the module of {name} must return a tensor of shape {expected}, got {got}.")
