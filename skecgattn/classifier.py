@@ -24,7 +24,7 @@ from ._frontend import FrontEnd
 from ._holdout import check_groups, hold_out
 from ._labels import Labels
 from ._reading import Reader, Reading, chunks
-from ._thresholds import check_thresholds, learn_threshold
+from ._thresholds import NOTHING_LEARNED, check_thresholds, learn_threshold
 from ._validation import check_ecg, check_lead_names
 from .beats import select_beats
 from .exceptions import TrainingDivergedError
@@ -694,7 +694,7 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         self, plan: Plan, training: Samples, held_out: Samples | None, optimizer_state: dict | None = None
     ) -> None:
         # set before training, so that an error in it leaves a usable estimator
-        self.thresholds_ = np.full(len(self.map_labels_), 0.5)
+        self.thresholds_ = np.full(len(self.map_labels_), NOTHING_LEARNED)
         self.history_ = []
         self.best_epoch_ = self.n_iter_ = 0
         self._optimizer_state: dict[str, Any] | None = None
