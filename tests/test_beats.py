@@ -6,6 +6,7 @@ import pytest
 from skecgattn.beats import (
     BEAT_DTYPE,
     N_RHYTHM,
+    _detection,
     contrast_channels,
     detect_heartbeats,
     reference_beats,
@@ -203,3 +204,23 @@ def test_short_and_fast_signals_stay_in_bounds(duration):
     for X in (noise, np.sin(2 * np.pi * 8 * time) + 0.01 * noise):
         for beats in detect_heartbeats(X, rate):
             assert np.all((beats >= 0) & (beats < n_timesteps))
+
+
+@pytest.mark.parametrize("n_leads", [1, 2])
+def test_detection_at_once_is_the_detectors(n_leads, monkeypatch):
+    # the quick way uses parts of the detector that have no public name: they must do what it does
+    X = make_ecg(4, duration=12, sampling_rate=250, random_state=3)[0][:, :n_leads]
+    X[1, :, :400] = X[1, :, 400:401]  # a flat beginning
+    X[2] = 0
+    quick = detect_heartbeats(X, 250)
+    monkeypatch.setattr(_detection, "_thresholding", None)
+    for one, two in zip(quick, detect_heartbeats(X, 250), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_reference_without_enough_beats():
+    X = np.zeros((3, 2, 900), dtype=np.float32)
+    beats = [np.array([], dtype=int), np.array([5]), np.array([5, 100, 300])]
+    found = reference_beats(X, beats, 180.0)
+    assert [row.tolist() for row in found] == [[], [0], [0, 1, 2]]
+    assert reference_beats(X[:0], [], 180.0) == []

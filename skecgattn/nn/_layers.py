@@ -34,7 +34,9 @@ class ConvolutionBlock(nn.Module):
         self.activation = nn.ReLU()  # a module, as guided backpropagation needs it
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.activation(self.norm(self.convolution(x)))
+        h = self.norm(self.convolution(x))
+        # a fresh tensor costs more than the arithmetic; gradients, and what hooks into them, need one
+        return self.activation(h) if torch.is_grad_enabled() else torch.relu_(h)
 
 
 def group_count(n_channels: int, target: int = 4) -> int:
@@ -42,14 +44,14 @@ def group_count(n_channels: int, target: int = 4) -> int:
     return next(k for k in range(min(target, n_channels), 0, -1) if n_channels % k == 0)
 
 
-def to_plane(x: Tensor) -> Tensor:
-    """Turn (batch, channels, time) into a channels-last (batch, channels, 1, time)."""
-    return x.unsqueeze(2).contiguous(memory_format=torch.channels_last)
+def to_plane(x: Tensor, multiple: int = 1) -> Tensor:
+    """Turn (batch, channels, time) into a channels-last (batch, channels, 1, time).
 
-
-def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
-    """Repeat the last sample until the length is a multiple of ``multiple``."""
-    missing = -x.shape[-1] % multiple
-    if missing == 0:
-        return x
-    return torch.cat([x, x[..., -1:].expand(*x.shape[:-1], missing)], dim=-1)
+    The last sample is repeated until the length is a multiple of ``multiple``.
+    """
+    n_batch, n_channels, length = x.shape
+    padded = length + -length % multiple
+    plane = x.new_empty(n_batch, 1, padded, n_channels).permute(0, 3, 1, 2)
+    plane[..., :length] = x.unsqueeze(2)
+    plane[..., length:] = x[:, :, None, -1:]
+    return plane

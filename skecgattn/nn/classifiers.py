@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ._layers import Convolution, ConvolutionBlock, pad_to_multiple, to_plane
+from ._layers import Convolution, ConvolutionBlock, to_plane
 
 
 class ConvolutionalClassifier(nn.Module):
@@ -67,7 +67,7 @@ class ConvolutionalClassifier(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits (batch, n_outputs) of an ECG (batch, n_channels, time)."""
-        h = self.features(to_plane(pad_to_multiple(x, self.stride))).squeeze(2)
+        h = self.features(to_plane(x, self.stride)).squeeze(2)
         return self.head(self.dropout(torch.cat([h.mean(dim=-1), h.amax(dim=-1)], dim=1)))
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ._layers import Convolution, ConvolutionBlock, pad_to_multiple, to_plane
+from ._layers import Convolution, ConvolutionBlock, to_plane
 
 
 class UNetSegmenter(nn.Module):
@@ -82,7 +82,7 @@ class UNetSegmenter(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return logits (batch, n_maps, time) of an ECG (batch, n_channels, time)."""
         length = x.shape[-1]
-        h = self.stem(to_plane(pad_to_multiple(x, self.stride)))
+        h = self.stem(to_plane(x, self.stride))
         skips = [h]
         for block in self.down:
             h = block(h)
@@ -171,7 +171,7 @@ class HuSegmenter(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the map (batch, 1, time) of an ECG (batch, n_channels, time)."""
         length = x.shape[-1]
-        h = to_plane(pad_to_multiple(x, self.stride))
+        h = to_plane(x, self.stride)
         skips = []
         for level, block in enumerate(self.down):
             if level:
@@ -184,6 +184,10 @@ class HuSegmenter(nn.Module):
         sums = functional.avg_pool1d(squares, self.pool_size, 1, self.pool_size // 2) * self.pool_size
         # the gradient of a square root is infinite at zero
         return torch.sqrt(sums + torch.finfo(sums.dtype).tiny)
+
+
+ROUND = 64
+"""Beats are encoded in multiples of this number."""
 
 
 class BeatSegmenter(nn.Module):
@@ -267,6 +271,14 @@ class BeatSegmenter(nn.Module):
         )
         self.n_maps = n_maps
 
+    def _encode(self, cut: Tensor) -> Tensor:
+        """Return the features of beats; they are filled up to a round number.
+
+        oneDNN keeps what it has compiled for every size of a batch: with sizes at random memory grows.
+        """
+        filled = functional.pad(cut, (0, 0, 0, 0, 0, -len(cut) % ROUND))
+        return self.encoder(to_plane(filled))[: len(cut)]
+
     def forward(self, x: Tensor, heartbeats: Tensor) -> Tensor:
         """Return logits (B, n_maps, n) of the heartbeats (B, n) of ECGs (B, n_channels, T)."""
         ecg, beat = torch.nonzero(heartbeats >= 0, as_tuple=True)
@@ -275,9 +287,7 @@ class BeatSegmenter(nn.Module):
         samples = peaks[:, None] + torch.arange(self.before + self.after, device=x.device)
         cut = padded[ecg[:, None], :, samples].transpose(1, 2)
         rhythm = x[ecg, self.rhythm, peaks]
-        features = torch.cat(
-            [self.encoder(to_plane(cut)), 4 * rhythm.clamp(max=0), 2 * rhythm.clamp(min=0)], dim=1
-        )
+        features = torch.cat([self._encode(cut), 4 * rhythm.clamp(max=0), 2 * rhythm.clamp(min=0)], dim=1)
         logits = self.head(features)
         laid = logits.new_zeros(*heartbeats.shape, self.n_maps)
         return laid.index_put((ecg, beat), logits).transpose(1, 2)

@@ -1,0 +1,277 @@
+"""What every heartbeat looks like beside the patient's normal ones, and how early it comes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.cluster.hierarchy import linkage
+
+from ._spans import spans
+
+TEMPLATE_BEFORE, TEMPLATE_AFTER = 0.3, 0.5
+"""Seconds around the R peak that the median beat spans."""
+
+MIN_TEMPLATE = 0.3
+"""Smallest range of the median beat to divide by, in units of the scaled ECG."""
+
+QRS_BEFORE, QRS_AFTER = 0.12, 0.16
+"""Seconds around the R peak in which the shapes of beats are told apart."""
+
+MAX_DISTANCE = 0.3
+"""One minus the correlation up to which groups of QRS complexes are one."""
+
+MIN_SHARE = 0.1
+"""Smallest share of the beats that may be the reference."""
+
+TYPICAL_WIDTH = 0.028
+"""Seconds of spread of a QRS complex's slope that weigh as much as an RR interval's shrinking to 1/e."""
+
+N_RHYTHM = 7
+"""Number of rhythm channels."""
+
+
+def reference_beats(
+    X: NDArray, heartbeats: Sequence[NDArray[np.int64]], sampling_rate: float
+) -> list[NDArray[np.int64]]:
+    """Choose the beats of every ECG that show what is normal for the patient.
+
+    Beats are grouped by the shape of their QRS complexes (average linkage of one minus the correlation). Of
+    the groups that are not small, the reference is the one that comes least early (the logarithm of the RR
+    interval after over the one before), has the narrowest QRS complexes, and is largest: the median of all
+    beats would be half a premature one in bigeminy. Where no group is large enough, every beat is.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_leads, n_timesteps)
+        ECGs.
+
+    heartbeats : sequence of ndarray of int
+        R peaks of each ECG, ascending.
+
+    sampling_rate : float
+        In Hz.
+
+    Returns
+    -------
+    references : list of ndarray of int
+        Indices into the heartbeats of each ECG, ascending.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skecgattn.beats import reference_beats
+    >>> narrow, wide = np.hanning(10), np.hanning(40)
+    >>> ecg, beats = np.zeros((1, 1, 1000)), np.array([100, 160, 300, 360, 500, 560, 700, 760, 900])
+    >>> for k, beat in enumerate(beats):
+    ...     shape = wide if k % 2 else narrow
+    ...     ecg[0, 0, beat - len(shape) // 2 : beat + len(shape) // 2] = shape
+    >>> reference_beats(ecg, [beats], 100)
+    [array([0, 2, 4, 6, 8])]
+    """
+    before, after = round(QRS_BEFORE * sampling_rate), round(QRS_AFTER * sampling_rate)
+    padded = np.pad(X, ((0, 0), (0, 0), (before, after)), mode="edge")
+    # all beats of all ECGs at once: most of the time would go into calls for a few beats each
+    owner = np.repeat(np.arange(len(X)), [len(beats) for beats in heartbeats])
+    samples = np.concatenate([np.empty(0, dtype=np.int64), *heartbeats])[:, None] + np.arange(before + after)
+    complexes = padded[owner[:, None], :, samples].transpose(0, 2, 1)
+    shapes = (complexes - complexes.mean(axis=2, keepdims=True)).astype(np.float64)
+    shapes = shapes.reshape(len(shapes), X.shape[1] * (before + after))
+    shapes /= np.sqrt((shapes**2).sum(axis=1, keepdims=True)) + 1e-12
+    references, stop = [], 0
+    for beats in heartbeats:
+        start, stop = stop, stop + len(beats)
+        groups = _group_by_shape(shapes[start:stop])
+        groups = [group for group in groups if len(group) >= max(2, MIN_SHARE * len(beats))]
+        if not groups:
+            references.append(np.arange(len(beats)))
+        elif len(groups) == 1:
+            references.append(groups[0])
+        else:
+            abnormality = _abnormality(complexes[start:stop], beats, groups, sampling_rate)
+            references.append(groups[int(np.argmin(abnormality))])
+    return references
+
+
+def _abnormality(
+    complexes: NDArray, beats: NDArray[np.int64], groups: Sequence[NDArray[np.int64]], sampling_rate: float
+) -> list[float]:
+    """Return how early, wide and rare the beats of each group are."""
+    intervals = np.diff(beats)
+    earliness = np.full(len(beats), np.nan)
+    earliness[1:-1] = np.log(intervals[1:] / intervals[:-1])
+    power = (np.diff(complexes, axis=2) ** 2).sum(axis=1)
+    power /= power.sum(axis=1, keepdims=True) + 1e-12
+    time = np.arange(power.shape[1]) / sampling_rate
+    width = np.sqrt(np.maximum(power @ time**2 - (power @ time) ** 2, 0))
+    abnormality = []
+    for group in groups:
+        known = earliness[group][~np.isnan(earliness[group])]
+        early = known.mean() if len(known) else 0.0
+        abnormality.append(early + np.median(width[group]) / TYPICAL_WIDTH - len(group) / len(beats) / 2)
+    return abnormality
+
+
+def _group_by_shape(shapes: NDArray[np.float64]) -> list[NDArray[np.int64]]:
+    """Return the groups, as indices, of complexes (n_beats, n) of mean 0 and size 1."""
+    n_beats = len(shapes)
+    distance = np.maximum(1 - shapes @ shapes.T, 0)
+    if n_beats < 2 or distance.max() <= MAX_DISTANCE:  # no mean of distances is larger
+        return [np.arange(n_beats)]
+    tree = linkage(distance[np.triu_indices(n_beats, 1)], "average")
+    # what fcluster would do, which spends most of its time on checking the tree
+    groups = {beat: [beat] for beat in range(n_beats)}
+    for step, (one, two) in enumerate(tree[tree[:, 2] <= MAX_DISTANCE, :2].astype(int).tolist()):
+        groups[n_beats + step] = groups.pop(one) + groups.pop(two)
+    return [np.sort(group) for group in groups.values()]
+
+
+def rhythm_channels(
+    heartbeats: Sequence[NDArray[np.int64]],
+    n_timesteps: int,
+    *,
+    references: Sequence[NDArray[np.int64]] | None = None,
+    limit: float = 1.5,
+) -> NDArray[np.float32]:
+    """Return how early or late every beat comes, as channels that are constant over each beat's span.
+
+    Natural logarithms of ratios of RR intervals, clipped to plus or minus `limit`, 0 where one is unknown:
+
+    0. the interval before the beat over the ECG's median interval,
+    1. the interval after it over the median,
+    2. the interval before over the one before that,
+    3. the interval after over the interval before,
+    4. the interval before over the ECG's 80% quantile, which frequent early beats do not move,
+    5. the interval before over the median of the two intervals on both sides of it,
+    6. the interval before over the median interval before the reference beats.
+
+    All of them tell one beat from another: what is the same for all beats of an ECG, such as how irregular
+    it is, would let the ECG's label leak into beats that have no part in it.
+
+    Parameters
+    ----------
+    heartbeats : sequence of ndarray of int
+        R peaks of each ECG, ascending.
+
+    n_timesteps : int
+        Length of the ECGs in samples.
+
+    references : sequence of ndarray of int, default=None
+        Indices of the beats that are normal for the patient, see :func:`reference_beats`. None takes all.
+
+    limit : float, default=1.5
+        Largest absolute value.
+
+    Returns
+    -------
+    channels : ndarray of shape (n_samples, 7, n_timesteps), float32
+        All 0 where an ECG has fewer than three heartbeats.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skecgattn.beats import rhythm_channels
+    >>> rhythm_channels([np.array([10, 20, 25, 40])], 50)[0, 0, [0, 20, 24, 40]].round(2)
+    array([ 0.  ,  0.  , -0.69,  0.41], dtype=float32)
+    """
+    channels = np.zeros((len(heartbeats), N_RHYTHM, n_timesteps), dtype=np.float32)
+    for row, (channel, beats) in enumerate(zip(channels, heartbeats)):
+        if len(beats) >= 3:
+            normal = np.arange(len(beats)) if references is None else references[row]
+            values = np.clip(_describe_rhythm(np.diff(beats).astype(float), normal), -limit, limit)
+            lengths = np.diff(spans(beats, n_timesteps), axis=1)[:, 0]
+            channel[:] = np.repeat(values, lengths, axis=1)
+    return channels
+
+
+def _describe_rhythm(intervals: NDArray[np.float64], normal: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the values (7, n_beats) of :func:`rhythm_channels` from RR intervals (n_beats - 1,)."""
+    n_beats = len(intervals) + 1
+    ordered = np.sort(intervals)
+    logs = np.full(n_beats + 5, np.nan)  # 3 + k: the interval after beat k
+    logs[3 : 2 + n_beats] = np.log(intervals)
+    before, after = logs[2 : 2 + n_beats], logs[3 : 3 + n_beats]
+    median = np.log(_quantile(ordered, 0.5))
+    around = np.stack([logs[shift : shift + n_beats] for shift in (0, 1, 4, 5)])
+    around = np.sort(np.where(np.isnan(around), median, around), axis=0)[1:3].mean(axis=0)
+    known = before[normal]
+    known = np.sort(known[~np.isnan(known)])
+    values = [
+        before - median,
+        after - median,
+        before - logs[1 : 1 + n_beats],
+        after - before,
+        before - np.log(_quantile(ordered, 0.8)),
+        before - around,
+        before - (_quantile(known, 0.5) if len(known) else median),
+    ]
+    return np.nan_to_num(np.stack(values))
+
+
+def _quantile(ordered: NDArray[np.float64], share: float) -> float:
+    """Return a quantile of ascending values, interpolated linearly: np.quantile without its overhead."""
+    place = share * (len(ordered) - 1)
+    left = int(place)
+    right = min(left + 1, len(ordered) - 1)
+    return float(ordered[left] + (place - left) * (ordered[right] - ordered[left]))
+
+
+def contrast_channels(
+    X: NDArray,
+    heartbeats: Sequence[NDArray[np.int64]],
+    sampling_rate: float,
+    *,
+    references: Sequence[NDArray[np.int64]] | None = None,
+) -> NDArray[np.float32]:
+    """Return what distinguishes every beat from the patient's own normal beat.
+
+    The median of the reference beats, aligned on the R peak, is subtracted at every beat, and the difference
+    is divided by the median beat's range; outside of the beats the channels are 0. A beat that looks like
+    the reference nearly vanishes, whoever the patient is.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_leads, n_timesteps)
+        ECGs.
+
+    heartbeats : sequence of ndarray of int
+        R peaks of each ECG.
+
+    sampling_rate : float
+        In Hz.
+
+    references : sequence of ndarray of int, default=None
+        Indices of the beats that are normal for the patient, see :func:`reference_beats`. None takes all.
+
+    Returns
+    -------
+    channels : ndarray of shape (n_samples, n_leads, n_timesteps), float32
+        All 0 where an ECG has fewer than three heartbeats.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skecgattn.beats import contrast_channels
+    >>> ecg, beats = np.zeros((1, 1, 400)), np.array([50, 150, 250, 350])
+    >>> ecg[0, 0, beats] = 1, 1, 3, 1
+    >>> contrast_channels(ecg, [beats], 100)[0, 0, beats]
+    array([0., 0., 2., 0.], dtype=float32)
+    """
+    n_timesteps = X.shape[2]
+    before, after = round(TEMPLATE_BEFORE * sampling_rate), round(TEMPLATE_AFTER * sampling_rate)
+    channels = np.zeros(X.shape, dtype=np.float32)
+    padded = np.pad(X, ((0, 0), (0, 0), (before, after)), mode="edge")
+    time = np.arange(n_timesteps)
+    for row, (ecg, channel, beats) in enumerate(zip(X, channels, heartbeats)):
+        if len(beats) < 3:
+            continue
+        normal = beats if references is None else beats[references[row]]
+        pieces = padded[row][:, normal[:, None] + np.arange(before + after)]
+        template = np.median(pieces, axis=1)
+        lengths = np.diff(spans(beats, n_timesteps), axis=1)[:, 0]
+        offset = time - np.repeat(beats, lengths) + before
+        inside = (offset >= 0) & (offset < before + after)
+        size = np.maximum(np.ptp(template, axis=1, keepdims=True), MIN_TEMPLATE)
+        channel[:, inside] = (ecg[:, inside] - template[:, offset[inside]]) / size
+    return channels
