@@ -224,3 +224,15 @@ def test_reference_without_enough_beats():
     found = reference_beats(X, beats, 180.0)
     assert [row.tolist() for row in found] == [[], [0], [0, 1, 2]]
     assert reference_beats(X[:0], [], 180.0) == []
+
+
+def test_noise_is_no_heartbeat(monkeypatch):
+    X, _, _, beats = make_ecg(20, sampling_rate=RATE, pvc=0, pac=0, random_state=1)
+    rng = np.random.default_rng(0)
+    noisy = bandpass(X + 0.2 * rng.standard_normal(X.shape), RATE, low=0.5, high=40.0)
+    sensitivity, predictivity = share_found(noisy, beats, RATE)
+    monkeypatch.setattr(_detection, "_drop_noise", lambda X, heartbeats, sampling_rate: heartbeats)
+    before = share_found(noisy, beats, RATE)
+    assert sensitivity > before[0] - 0.01
+    assert 1 - predictivity < (1 - before[1]) / 2
+    assert before[1] < 0.9  # there is noise to drop

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import sleepecg
 from numpy.typing import ArrayLike, NDArray
+from scipy.ndimage import maximum_filter1d, uniform_filter1d
 from scipy.signal import butter, sosfiltfilt
 
 try:  # what sleepecg.detect_heartbeats does after its filter, which has no public name
@@ -20,6 +21,27 @@ VOTE_WINDOW = 0.15
 SAFE_LENGTH = 8.0
 """Seconds to which shorter signals are extended for the detector."""
 
+HEIGHT_BAND = (5.0, 20.0)
+"""Hz in which QRS complexes stand out, and the height of a detection is measured."""
+
+HEIGHT_WIDTH = 0.1
+"""Seconds over which it is measured."""
+
+SMALLEST = 0.3
+"""Share of the height of QRS complexes below which a detection is none."""
+
+SMALL = 0.8
+"""Share of the height of QRS complexes up to which a detection may be noise."""
+
+TALL = 0.6
+"""Share of the height of QRS complexes from which detections tell the RR interval."""
+
+NOISE_FLOOR = 2.0
+"""Height, over the median of the whole ECG, up to which a detection may be noise."""
+
+LONGEST_GAP = 1.25
+"""RR intervals that dropping noise may leave between its neighbours."""
+
 SLOPE = np.array([-1, -2, 0, 2, 1])
 """Filter that gives the slope, of Pan and Tompkins (1985)."""
 
@@ -31,6 +53,9 @@ def detect_heartbeats(X: ArrayLike, sampling_rate: float) -> list[NDArray[np.int
     :func:`sleepecg.detect_heartbeats`; a heartbeat is where at least half of these signals, and at
     least two, have a detection within 150 ms. A single lead takes the detections on the lead, and those on
     its slope that are far from them. The vote finds wide beats that are flat in one lead.
+
+    Noise is dropped: detections that are much lower than the QRS complexes, and low ones that hardly rise
+    above what lies between the heartbeats and come between two heartbeats of the usual distance.
 
     Parameters
     ----------
@@ -76,7 +101,7 @@ def detect_heartbeats(X: ArrayLike, sampling_rate: float) -> list[NDArray[np.int
             heartbeats.append(np.sort(np.concatenate([on_lead, np.array(far, dtype=np.int64)])))
         else:
             heartbeats.append(_vote(found, max(2, (len(found) + 1) // 2), reach))
-    return heartbeats
+    return _drop_noise(X, heartbeats, sampling_rate)
 
 
 def _detect(signals: NDArray[np.float64], sampling_rate: float) -> list[NDArray[np.int64]]:
@@ -112,6 +137,48 @@ def _detect_at_once(signals: NDArray[np.float64], sampling_rate: float) -> list[
         energy = _squared_moving_integration(np.correlate(signal, SLOPE, mode="same"), width)
         found.append(np.flatnonzero(_thresholding(signal, energy, sampling_rate)))
     return found
+
+
+def _drop_noise(
+    X: NDArray, heartbeats: list[NDArray[np.int64]], sampling_rate: float
+) -> list[NDArray[np.int64]]:
+    """Return the detections without those that are noise."""
+    if not any(len(beats) >= 3 for beats in heartbeats):
+        return heartbeats
+    nyquist = sampling_rate / 2
+    sos = butter(
+        2, (HEIGHT_BAND[0], min(HEIGHT_BAND[1], 0.9 * nyquist)), "bandpass", fs=sampling_rate, output="sos"
+    )
+    energy = (sosfiltfilt(sos, X) ** 2).sum(axis=1)
+    width = max(1, round(HEIGHT_WIDTH * sampling_rate))
+    height = np.sqrt(np.maximum(uniform_filter1d(energy, width, axis=1), 0))
+    reach = width // 2
+    highest = maximum_filter1d(height, 2 * reach + 1, axis=1)
+    floor = np.median(height, axis=1)
+    return [
+        _keep_beats(beats, row[beats], NOISE_FLOOR * low)
+        for beats, row, low in zip(heartbeats, highest, floor)
+    ]
+
+
+def _keep_beats(beats: NDArray[np.int64], height: NDArray[np.float64], floor: float) -> NDArray[np.int64]:
+    """Return the detections of one ECG that are no noise, from their heights and those of noise."""
+    if len(beats) < 3:
+        return beats
+    typical = np.quantile(height, 0.8)
+    high = height >= SMALLEST * typical
+    beats, height = beats[high], height[high]
+    tall = beats[height >= TALL * typical]
+    low = np.flatnonzero(height < min(SMALL * typical, floor))
+    if len(tall) < 3 or not len(low):
+        return beats
+    longest = LONGEST_GAP * np.median(np.diff(tall))
+    kept = list(range(len(beats)))
+    for beat in low[np.argsort(height[low], kind="stable")].tolist():
+        place = kept.index(beat)
+        if 0 < place < len(kept) - 1 and beats[kept[place + 1]] - beats[kept[place - 1]] <= longest:
+            del kept[place]
+    return beats[kept]
 
 
 def _vote(found: Sequence[NDArray[np.int64]], n_votes: int, reach: int) -> NDArray[np.int64]:
