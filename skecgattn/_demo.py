@@ -26,6 +26,7 @@ from tqdm import tqdm
 
 from . import __version__
 from ._aami import MITBIH_DS1, MITBIH_DS2
+from ._files import write_bytes
 from .classifier import AttentionECGClassifier
 from .datasets import DataNotFoundError, fetch_mitbih, make_ecg, make_windows
 from .inspection import AttentionMapDisplay
@@ -192,8 +193,8 @@ def run_demo(
         },
         "files": {"picture": str(folder / PICTURE), "results": str(folder / RESULTS)},
     }
-    _write(folder / PICTURE, picture)
-    _write(folder / RESULTS, (json.dumps(results, indent=2, allow_nan=False) + "\n").encode())
+    write_bytes(folder / PICTURE, picture)
+    write_bytes(folder / RESULTS, (json.dumps(results, indent=2, allow_nan=False) + "\n").encode())
     return results
 
 
@@ -218,16 +219,6 @@ def _writable_folder(output: str | os.PathLike[str]) -> Path:
     except OSError as error:
         raise OSError(f"cannot write to the output folder {folder}: {error.strerror}") from error
     return folder
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a file that is there complete or not at all."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        partial.write_bytes(content)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _get_data(

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
 import platform
-import uuid
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -20,6 +18,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from ._build import build_network
+from ._files import write_bytes
 from ._labels import Labels
 from ._plain_data import Decoder, Encoder, Route
 from .classifier import AttentionECGClassifier
@@ -85,7 +84,7 @@ def save(model: Model, path: str | os.PathLike[str]) -> None:
     >>> bool((loaded.predict_proba(X) == clf.predict_proba(X)).all())
     True
     """
-    _write(Path(path), pack(model)[0])
+    write_bytes(Path(path), pack(model)[0])
 
 
 def load(path: str | os.PathLike[str]) -> Model:
@@ -320,18 +319,3 @@ def _network(classifier: AttentionECGClassifier, weights: dict[str, torch.Tensor
 
 def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split()).rstrip(".")
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Write a file wholly or not at all."""
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
-    try:
-        with partial.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            partial.unlink()
-        raise

@@ -124,14 +124,6 @@ def test_output_is_checked_before_anything_else(monkeypatch, tmp_path):
             run_demo(output, data="synthetic", **SMALL)
 
 
-def test_interrupted_write_leaves_the_old_file(monkeypatch, tmp_path):
-    (tmp_path / "demo.json").write_text("old")
-    monkeypatch.setattr(_demo.os, "replace", missing)
-    with pytest.raises(DataNotFoundError):
-        _demo._write(tmp_path / "demo.json", b"new")
-    assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
-
-
 @pytest.mark.requires_data
 def test_real_windows_are_of_different_patients():
     training, test = _demo._real(step=300.0, verbose=False)

@@ -23,8 +23,9 @@ from sklearn.utils import Bunch, check_random_state
 from sklearn.utils._param_validation import Interval, validate_params
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
+from .._files import write_text
 from ._attribution import grad_cam, guided_grad_cam, integrated_gradients
-from ._grade_files import KEY_FORMAT, VERSION, write_text
+from ._grade_files import KEY_FORMAT, VERSION
 from ._input import check_ecgs, unpack_pipeline
 from ._paper import BOX
 

@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from skecgattn._files import write_text, written_whole
 from skecgattn.datasets._wfdb import quiet_wfdb
-from skecgattn.records._files import write_text, written_whole
 from skecgattn.records._readability import join_stretches
 from skecgattn.records._summary import Summary, summarise
 from skecgattn.records._symbols import BEAT_SYMBOLS, NORMAL_SYMBOLS, beat_symbols, known_symbols

@@ -22,11 +22,11 @@ from sklearn.utils._param_validation import validate_params
 from tqdm.auto import tqdm
 
 from skecgattn import __version__
+from skecgattn._files import write_text
 from skecgattn._model_file import classifier_of, info, load, pack, unpack
 from skecgattn.exceptions import ModelFileError
 from skecgattn.records._annotate import NORMAL_LABEL, PARAMETERS, annotate
 from skecgattn.records._annotations import EXTENSION, RecordAnnotations
-from skecgattn.records._files import write_text
 from skecgattn.records._record import Record, read_record
 from skecgattn.records._symbols import beat_symbols
 

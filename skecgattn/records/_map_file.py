@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from skecgattn.records._files import written_whole
+from skecgattn._files import written_whole
 
 
 @contextlib.contextmanager

@@ -19,8 +19,8 @@ from sklearn.utils._param_validation import Interval, StrOptions, validate_param
 
 from skecgattn import __version__
 from skecgattn._aami import aami_class
+from skecgattn._files import written_whole
 from skecgattn.records._annotations import RecordAnnotations
-from skecgattn.records._files import written_whole
 from skecgattn.records._record import Record, read_record
 from skecgattn.records._report_signal import PIECE, pack_beats, write_pieces
 from skecgattn.records._report_strips import SECONDS, Strip, choose_strips, clock, draw_strip

@@ -26,7 +26,12 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
         raise
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text file wholly or not at all."""
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file wholly or not at all."""
     with written_whole(path) as file:
-        file.write(text.encode())
+        file.write(content)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, in UTF-8, wholly or not at all."""
+    write_bytes(path, text.encode())
