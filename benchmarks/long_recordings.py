@@ -22,24 +22,32 @@ from typing import Any
 import joblib
 import numpy as np
 import pandas as pd
+from _tables import LABELS, RATE, markdown, write
 from tqdm.auto import tqdm
 
 from skecgattn import AttentionECGClassifier
 from skecgattn.datasets import fetch_mitbih, make_windows
 from skecgattn.preprocessing import resample
 
-RATE, NEW_RATE = 360.0, 250.0
-LABELS = ["S", "V"]
+NEW_RATE = 250.0
 GAIN = 200
 TRAINED_ON = ["106", "119", "201", "208", "209", "215", "223", "114"]
 
-MEASURE = """
-import json, resource, sys, time
+MEASURE = r"""
+import json, re, resource, sys, time
+from pathlib import Path
+
+def peak():
+    status = Path("/proc/self/status")
+    if status.exists():  # what getrusage tells on Linux may be the peak of the parent
+        return int(re.search(r"VmHWM:\s+(\d+) kB", status.read_text())[1]) * 1024 / 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
+
 begin = time.perf_counter()
 import joblib
 from skecgattn.records import annotate, read_record
 model = joblib.load(sys.argv[1])
-loaded, memory = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+loaded, memory = time.perf_counter(), peak()
 annotations = annotate(model, read_record(sys.argv[2]), n_jobs=int(sys.argv[3]))
 annotated = time.perf_counter()
 annotations.to_wfdb(sys.argv[4])
@@ -52,15 +60,15 @@ print(json.dumps({
     "write (s)": time.perf_counter() - annotated,
     "in all (s)": time.perf_counter() - begin,
     "CPU (s)": time.process_time(),
-    "memory at the start (MB)": memory / 1e3,
-    "peak memory (MB)": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3,
+    "memory at the start (MB)": memory,
+    "peak memory (MB)": peak(),
 }))
 """
 
 
 def build(folder: Path, hours: float, signals: list[np.ndarray]) -> Path:
     """Join recordings (n_leads, n) at `NEW_RATE`, over and over, and write a WFDB record."""
-    name, left = f"long{hours:g}", round(hours * 3600 * NEW_RATE)
+    name, left = f"long{hours:g}".replace(".", "_"), round(hours * 3600 * NEW_RATE)
     n_timesteps = left
     with open(folder / f"{name}.dat", "wb") as file:
         while left:
@@ -78,15 +86,13 @@ def train(path: Path) -> None:
     """Train a model for a few epochs: its speed does not depend on how good it is."""
     X, y, patients, _ = make_windows(fetch_mitbih(TRAINED_ON, verbose=False))
     model = AttentionECGClassifier(RATE, lead_names=("MLII", "V1"), max_epochs=2, random_state=0)
-    joblib.dump(model.fit(X, pd.DataFrame(y, columns=LABELS), groups=patients), path)
+    joblib.dump(model.fit(X, pd.DataFrame(y, columns=list(LABELS)), groups=patients), path)
 
 
 def table(rows: list[dict[str, Any]]) -> str:
     """Return the results as Markdown."""
     names = list(rows[0])
-    lines = ["| " + " | ".join(names) + " |", "| --- " * len(names) + "|"]
-    lines += ["| " + " | ".join(f"{row[name]:.4g}" for name in names) + " |" for row in rows]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*markdown(names, ([f"{row[name]:.4g}" for name in names] for row in rows)), ""])
 
 
 def main() -> None:
@@ -120,8 +126,8 @@ def main() -> None:
             busy = os.getloadavg()[0]
             run = subprocess.run(list(map(str, command)), check=True, stdout=subprocess.PIPE, text=True)
             rows.append({**json.loads(run.stdout), "threads": options.n_jobs, "load before": busy})
-            (options.output / "long_recordings.json").write_text(json.dumps(rows, indent=1) + "\n")
-            (options.output / "long_recordings.md").write_text(table(rows))
+            write(options.output / "long_recordings.json", json.dumps(rows, indent=1) + "\n")
+            write(options.output / "long_recordings.md", table(rows))
 
 
 if __name__ == "__main__":
