@@ -14,6 +14,7 @@ from typing import Any
 import joblib
 import numpy as np
 from scipy.stats import ttest_rel
+from sklearn.metrics import roc_auc_score
 
 import skecgattn
 from skecgattn import metrics
@@ -47,11 +48,13 @@ class Rows:
 
     A row is known by its key, such as its method and seed, and by its settings (a hash of all parameters, of
     the package's version and of the data's size). The first row with other settings takes the place of all
-    that differ from it in nothing but seed and fold, so that no table mixes settings.
+    that differ from it in nothing but seed and fold, so that no table mixes settings. The table of all rows
+    lies beside them.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, table: Callable[[Rows], str]) -> None:
         self.path = path
+        self.table = table
         self.rows: list[dict[str, Any]] = json.loads(path.read_text()) if path.exists() else []
 
     def done(self, settings: str, **key: Any) -> bool:
@@ -60,13 +63,14 @@ class Rows:
         return any(wanted <= _scalars(row).items() for row in self.rows)
 
     def add(self, settings: str, values: dict[str, Any], **key: Any) -> None:
-        """Save a row."""
+        """Save a row, and the table."""
         kind = {name: value for name, value in key.items() if name not in ("seed", "fold")}.items()
         self.rows = [
             row for row in self.rows if row["settings"] == settings or not kind <= _scalars(row).items()
         ]
         self.rows.append({**key, "version": skecgattn.__version__, "settings": settings, **values})
         write(self.path, json.dumps(self.rows, indent=1))
+        write(self.path.with_suffix(".md"), self.table(self))
 
     def select(self, **key: Any) -> list[dict[str, Any]]:
         """Return the rows with these values, by seed where they have one."""
@@ -106,36 +110,43 @@ def train(
     return estimator, seconds
 
 
-def cell(values: Sequence[float], digits: int = 3) -> str:
-    """Return mean ± standard deviation; a dash where a value is missing."""
-    numbers = np.array(values, dtype=float)
+def value(row: dict[str, Any], *path: str) -> float:
+    """Return the value of a row under the names of `path`; nan where missing."""
+    found: Any = row
+    for name in path:
+        found = found.get(name, np.nan) if isinstance(found, dict) else np.nan
+    return float(found)
+
+
+def cell(rows: Iterable[dict[str, Any]], *path: str, digits: int = 3) -> str:
+    """Return mean ± standard deviation of a value over the rows; a dash where one lacks it."""
+    numbers = np.array([value(row, *path) for row in rows])
     if not len(numbers) or np.isnan(numbers).any():
         return "–"
     spread = f" ± {numbers.std(ddof=1):.{digits}f}" if len(numbers) > 1 else ""
     return f"{numbers.mean():.{digits}f}{spread}"
 
 
-def paired(ours: dict[int, float], theirs: dict[int, float]) -> str:
-    """Return the mean difference over the seeds that both have, its standard deviation, p of a t test."""
-    seeds = sorted(set(ours) & set(theirs))
-    difference = np.array([ours[seed] - theirs[seed] for seed in seeds])
+def paired(
+    ours: Iterable[dict[str, Any]],
+    theirs: Iterable[dict[str, Any]],
+    *path: str,
+    against: Sequence[str] | None = None,
+) -> str:
+    """Return the mean difference of a value over the seeds of both, its standard deviation, p of a t test.
+
+    Theirs is under the names `against`, where that is not `path`.
+    """
+    our = {row["seed"]: value(row, *path) for row in ours}
+    their = {row["seed"]: value(row, *(against or path)) for row in theirs}
+    seeds = sorted(set(our) & set(their))
+    difference = np.array([our[seed] - their[seed] for seed in seeds])
     if not len(seeds) or np.isnan(difference).any():
         return "–"
     if len(seeds) == 1 or difference.std() == 0:
         return f"{difference.mean():+.3f}"
-    p = ttest_rel([ours[seed] for seed in seeds], [theirs[seed] for seed in seeds]).pvalue
+    p = ttest_rel([our[seed] for seed in seeds], [their[seed] for seed in seeds]).pvalue
     return f"{difference.mean():+.3f} ± {difference.std(ddof=1):.3f} (p {p:.3f})"
-
-
-def by_seed(rows: Iterable[dict[str, Any]], *path: str) -> dict[int, float]:
-    """Return a value of each row, found under the names of `path`, by the row's seed; nan where missing."""
-    values = {}
-    for row in rows:
-        value: Any = row
-        for name in path:
-            value = value.get(name, np.nan) if isinstance(value, dict) else np.nan
-        values[row["seed"]] = float(value)
-    return values
 
 
 def markdown(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
@@ -144,7 +155,9 @@ def markdown(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
     return lines + ["| " + " | ".join(map(str, row)) + " |" for row in rows]
 
 
-def make_parser(description: str | None, **defaults: Any) -> argparse.ArgumentParser:
+def make_parser(
+    description: str | None, *, methods: Iterable[str] = (), models: bool = False
+) -> argparse.ArgumentParser:
     """Return a parser with the options that the benchmarks share."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -152,13 +165,11 @@ def make_parser(description: str | None, **defaults: Any) -> argparse.ArgumentPa
     parser.add_argument("--seeds", type=int, default=5, help="number of seeds, from 0 (default 5)")
     parser.add_argument("--records", type=int, help="only so many records of DS1 and of DS2, for a try")
     parser.add_argument("--epochs", type=int, help="other number of epochs, for a try")
-    parser.add_argument(
-        "--output",
-        type=Path,
-        default=Path(__file__).parent,
-        help="folder for the tables; rows found there with the same settings are not computed again",
-    )
-    parser.set_defaults(**defaults)
+    parser.add_argument("--output", type=Path, default=Path(__file__).parent, help="folder for the tables")
+    if methods:
+        parser.add_argument("--methods", nargs="+", choices=methods, default=list(methods), metavar="METHOD")
+    if models:
+        parser.add_argument("--models", type=Path, help="folder of trainings, read from and saved to")
     return parser
 
 
@@ -168,6 +179,11 @@ def windows(
     """Return windows, labels, patients and beats of DS1 or DS2, or of its first records, changed first."""
     wanted: Any = fetch_mitbih(subset, verbose=False).records[:records]
     return make_windows(wanted if change is None else change(wanted), **options)
+
+
+def areas(y: np.ndarray, score: np.ndarray) -> dict[str, float]:
+    """Return the area under the ROC curve of each label's windows."""
+    return dict(zip(LABELS, map(float, roc_auc_score(y, score, average=None))))
 
 
 def detection(beats: np.ndarray, located: list, k: int, label: str) -> dict[str, float]:

@@ -24,7 +24,7 @@ from _tables import (
     LABELS,
     RATE,
     Rows,
-    by_seed,
+    areas,
     cell,
     epochs,
     fingerprint,
@@ -32,9 +32,8 @@ from _tables import (
     markdown,
     paired,
     windows,
-    write,
 )
-from sklearn.metrics import recall_score, roc_auc_score
+from sklearn.metrics import recall_score
 from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
@@ -63,7 +62,14 @@ METHODS: dict[str, Callable[..., Any]] = {
     "xresnet1d50, all channels": _rival(XResNet1d, all_channels=True),
     "InceptionTime, all channels": _rival(InceptionTime, all_channels=True),
 }
-USUAL = tuple(METHODS)[:5]
+USUAL = list(METHODS)[:5]
+TIMES = {
+    "training time (s)": "training (s)",
+    "training, processor time (s)": "of the processor (s)",
+    "windows a second": "windows a second",
+    "windows a processor second": "windows a processor second",
+}
+"""What the rows and the table call them."""
 
 
 def run(estimator: Any, train: tuple, test: tuple) -> dict[str, Any]:
@@ -75,11 +81,11 @@ def run(estimator: Any, train: tuple, test: tuple) -> dict[str, Any]:
     trained = (time.perf_counter(), time.process_time())
     decision = estimator.decision_function(X_test)
     end = (time.perf_counter(), time.process_time())
-    area = roc_auc_score(y_test, decision, average=None)
+    area = areas(y_test, decision)
     recall = recall_score(y_test, decision > 0, average=None, zero_division=0)
     return {
-        "macro AUC": float(np.mean(area)),
-        "AUC": dict(zip(LABELS, map(float, area))),
+        "macro AUC": float(np.mean(list(area.values()))),
+        "AUC": area,
         "recall": dict(zip(LABELS, map(float, recall))),
         "training time (s)": trained[0] - clock[0],
         "training, processor time (s)": trained[1] - clock[1],
@@ -99,17 +105,10 @@ def table(rows: Rows, minority: str) -> str:
     scored, differences, times = [], [], []
     for method in rows.names("method", METHODS):
         there = rows.select(method=method)
-        values = [by_seed(there, *path) for path in scores]
-        scored.append([method, len(there), *(cell(list(one.values())) for one in values)])
+        scored.append([method, len(there), *(cell(there, *path) for path in scores)])
         if method != "default":
-            both = [(by_seed(ours, *path), by_seed(there, *path)) for path in compared]
-            differences.append([method, *(paired(*one) for one in both)])
-        seconds = [row["training time (s)"] for row in there]
-        processor = [row["training, processor time (s)"] for row in there]
-        speed = [row["windows a second"] for row in there]
-        processor_speed = [row["windows a processor second"] for row in there]
-        cells = (cell(one, 0) for one in (seconds, processor, speed, processor_speed))
-        times.append([method, *cells])
+            differences.append([method, *(paired(ours, there, *path) for path in compared)])
+        times.append([method, *(cell(there, name, digits=0) for name in TIMES)])
     names = [" ".join(path) for path in scores]
     return "\n".join(
         [
@@ -126,16 +125,7 @@ def table(rows: Rows, minority: str) -> str:
             "",
             "### Time, one thread",
             "",
-            *markdown(
-                [
-                    "method",
-                    "training (s)",
-                    "of the processor (s)",
-                    "windows a second",
-                    "windows a processor second",
-                ],
-                times,
-            ),
+            *markdown(["method", *TIMES.values()], times),
             "",
         ]
     )
@@ -143,12 +133,12 @@ def table(rows: Rows, minority: str) -> str:
 
 def main() -> None:
     """Run the methods asked for and write the tables."""
-    parser = make_parser(__doc__)
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(USUAL), metavar="METHOD")
+    parser = make_parser(__doc__, methods=METHODS)
+    parser.set_defaults(methods=USUAL)
     options = parser.parse_args()
     train, test = (windows(subset, options.records) for subset in ("ds1", "ds2"))
     minority = LABELS[int(train[1].mean(axis=0).argmin())]
-    rows = Rows(options.output / "classification.json")
+    rows = Rows(options.output / "classification.json", partial(table, minority=minority))
     # cheap methods first, all of them at one seed before the next
     jobs = [(seed, method) for seed in range(options.seeds) for method in options.methods]
     for seed, method in (bar := tqdm(jobs, desc="trainings")):
@@ -160,7 +150,6 @@ def main() -> None:
             continue
         with threadpool_limits(1):
             rows.add(settings, run(estimator, train, test), method=method, seed=seed)
-        write(options.output / "classification.md", table(rows, minority))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,6 @@ this file, row by row: a run that was killed goes on where it was. ``--models`` 
 from __future__ import annotations
 
 import warnings
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,7 +28,6 @@ from _tables import (
     LABELS,
     RATE,
     Rows,
-    by_seed,
     cell,
     epochs,
     fingerprint,
@@ -38,7 +36,6 @@ from _tables import (
     paired,
     train,
     windows,
-    write,
 )
 from tqdm.auto import tqdm
 
@@ -109,15 +106,16 @@ def table(rows: Rows) -> str:
     for label in reversed(LABELS):
         there = rows.select(check="seed", label=label)
         if there:
-            checks.append([label, len(there), cell(list(by_seed(there, "random weights").values())), "0"])
-            values = [by_seed(there, "leakage", name) for name in ("map", "counts", "excess")]
-            leaks.append([label, len(there), *(cell(list(one.values())) for one in values)])
+            checks.append([label, len(there), cell(there, "random weights"), "0"])
+            names = ("map", "counts", "excess")
+            leaks.append([label, len(there), *(cell(there, "leakage", name) for name in names)])
             for what in CURVES:
-                ours = by_seed(there, "curves", what, "map")
                 for order in ORDERS:
-                    theirs = by_seed(there, "curves", what, order)
-                    difference = "" if order == "map" else paired(ours, theirs)
-                    areas.append([label, what, order, len(there), cell(list(theirs.values())), difference])
+                    path = ("curves", what, order)
+                    minus = (
+                        "" if order == "map" else paired(there, there, "curves", what, "map", against=path)
+                    )
+                    areas.append([label, what, order, len(there), cell(there, *path), minus])
         for row in rows.select(check="agreement", label=label):
             cells = (f"{row[name]:.3f}" for name in ("spearman", "iou", "iou, chance"))
             seeds.append([label, row["seeds"], *cells])
@@ -152,14 +150,13 @@ def table(rows: Rows) -> str:
 
 def main() -> None:
     """Check every seed and write the tables."""
-    parser = make_parser(__doc__)
-    parser.add_argument("--models", type=Path, help="folder of trainings, read from and saved to")
+    parser = make_parser(__doc__, models=True)
     parser.add_argument(
         "--windows", type=int, default=200, help="windows a class for the slow checks (default 200)"
     )
     options = parser.parse_args()
     training, test = (windows(subset, options.records) for subset in ("ds1", "ds2"))
-    rows = Rows(options.output / "honesty.json")
+    rows = Rows(options.output / "honesty.json", table)
     models = []
     for seed in (bar := tqdm(range(options.seeds), desc="seeds")):
         clf = AttentionECGClassifier(RATE, random_state=seed, **epochs(options))
@@ -171,7 +168,6 @@ def main() -> None:
             key = {"check": "seed", "label": label, "seed": seed}
             if not rows.done(settings, **key):
                 rows.add(settings, run(models[-1], label, seed, test, options.windows), **key)
-                write(options.output / "honesty.md", table(rows))
     if len(models) > 1:
         settings = fingerprint(models[0], training[0].shape, test[0].shape, options.windows, len(models))
         for label in LABELS:
@@ -179,7 +175,6 @@ def main() -> None:
             if not rows.done(settings, **key):
                 values = agree(models, label, *test[:2], options.windows)
                 rows.add(settings, {"seeds": len(models), **values}, **key)
-        write(options.output / "honesty.md", table(rows))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ used for scoring only. Writes ``localisation.json`` and ``localisation.md`` besi
 
 from __future__ import annotations
 
-import argparse
 import json
 import time
 from collections.abc import Callable
@@ -17,12 +16,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _tables import LABELS, RATE, cell, detection, markdown, train, write
-from sklearn.metrics import roc_auc_score
+from _tables import (
+    LABELS,
+    RATE,
+    areas,
+    cell,
+    detection,
+    epochs,
+    make_parser,
+    markdown,
+    train,
+    windows,
+    write,
+)
 from tqdm.auto import tqdm
 
 from skecgattn import AttentionECGClassifier, metrics
-from skecgattn.datasets import fetch_mitbih, make_windows
 from skecgattn.inspection import grad_cam, guided_grad_cam, integrated_gradients
 
 METHODS: dict[str, dict[str, Any]] = {
@@ -70,8 +79,7 @@ def run(
     start = time.perf_counter()
     probability = clf.predict_proba(X_test)
     row["windows a second"] = len(X_test) / (time.perf_counter() - start)
-    area = roc_auc_score(y_test, probability, average=None)
-    row["window AUC"] = dict(zip(LABELS, map(float, area)))
+    row["window AUC"] = areas(y_test, probability)
     sources: dict[str, Callable] = {"": clf.segment} if clf.map_labels_ else ATTRIBUTIONS
     if not clf.map_labels_:
         sources = {name: _bound(function, clf) for name, function in ATTRIBUTIONS.items()}
@@ -100,11 +108,8 @@ def _bound(function: Callable, clf: AttentionECGClassifier) -> Callable:
 
 def table(results: dict[str, list[dict[str, Any]]]) -> str:
     """Return the results as Markdown: mean ± standard deviation over seeds."""
-    columns = [("window AUC", lambda r, m, c: r["window AUC"][c])]
-    for name in ("pointing game", "pointing game, correct windows", "attention mass", "beat AP"):
-        columns.append((name, lambda r, m, c, name=name: r["maps"][m][c].get(name, np.nan)))
-    for name in ("sensitivity", "positive predictivity", "F1"):
-        columns.append((name, lambda r, m, c, name=name: r.get("beats", {}).get(c, {}).get(name, np.nan)))
+    names = ("pointing game", "pointing game, correct windows", "attention mass", "beat AP")
+    told = ("sensitivity", "positive predictivity", "F1")
     lines = []
     for label in LABELS:
         any_row = next(iter(results.values()))[0]
@@ -119,9 +124,11 @@ def table(results: dict[str, list[dict[str, Any]]]) -> str:
         body = []
         for method, rows in results.items():
             for source in rows[0]["maps"]:
-                cells = [cell([get(row, source, label) for row in rows]) for _, get in columns]
+                paths = [("window AUC", label), *(("maps", source, label, name) for name in names)]
+                paths += [("beats", label, name) for name in told]
+                cells = [cell(rows, *path) for path in paths]
                 body.append([f"{method} + {source}" if source else method, len(rows), *cells])
-        lines += [*markdown(["method", "seeds", *(name for name, _ in columns)], body), ""]
+        lines += [*markdown(["method", "seeds", "window AUC", *names, *told], body), ""]
     times = []
     for method, rows in results.items():
         seconds = np.mean([row["training time (s)"] for row in rows])
@@ -133,23 +140,18 @@ def table(results: dict[str, list[dict[str, Any]]]) -> str:
 
 def main() -> None:
     """Run the methods asked for and write the tables."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--seeds", type=int, default=5, help="number of seeds, from 0 (default 5)")
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS), metavar="METHOD")
-    parser.add_argument("--output", type=Path, default=Path(__file__).parent, help="folder for the tables")
+    parser = make_parser(__doc__, methods=METHODS)
     parser.add_argument(
         "--save-models", type=Path, help="folder for the trainings; those found there are not done again"
     )
     options = parser.parse_args()
-    training = make_windows(fetch_mitbih("ds1", verbose=False))
-    test = make_windows(fetch_mitbih("ds2", verbose=False))
+    training, test = (windows(subset, options.records) for subset in ("ds1", "ds2"))
     results: dict[str, list[dict[str, Any]]] = {}
     with tqdm(total=len(options.methods) * options.seeds, desc="trainings") as bar:
         for method in options.methods:
             for seed in range(options.seeds):
-                row = run(METHODS[method], seed, training, test, options.save_models)
+                settings = {**METHODS[method], **epochs(options)}
+                row = run(settings, seed, training, test, options.save_models)
                 results.setdefault(method, []).append(row)
                 write(options.output / "localisation.json", json.dumps(results, indent=1))
                 write(options.output / "localisation.md", table(results))

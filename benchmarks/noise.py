@@ -27,7 +27,7 @@ from _tables import (
     LABELS,
     RATE,
     Rows,
-    by_seed,
+    areas,
     cell,
     detection,
     epochs,
@@ -36,9 +36,7 @@ from _tables import (
     markdown,
     train,
     windows,
-    write,
 )
-from sklearn.metrics import roc_auc_score
 from sklearn.utils import Bunch
 from tqdm.auto import tqdm
 
@@ -96,9 +94,8 @@ def mix(records: list[Bunch], noise: np.ndarray, ratio: float) -> list[Bunch]:
 def run(clf: AttentionECGClassifier, test: tuple) -> dict[str, Any]:
     """Score a trained estimator."""
     X, y, _, beats = test
-    area = roc_auc_score(y, clf.predict_proba(X), average=None)
     located = clf.locate(X)
-    row: dict[str, Any] = {"AUC": dict(zip(LABELS, map(float, area)))}
+    row: dict[str, Any] = {"AUC": areas(y, clf.predict_proba(X))}
     for k, label in enumerate(LABELS):
         shown = y[:, k] == 1
         point, chance = metrics.pointing_game(
@@ -124,9 +121,8 @@ def table(rows: Rows) -> str:
                 there = rows.select(noise=noise, ratio=ratio)
                 if not there:
                     continue
-                values = [by_seed(there, "AUC", label), *(by_seed(there, label, name) for name in names)]
-                lowest = min(by_seed(there, label, "F1").values())
-                cells = [cell(list(one.values())) for one in values]
+                cells = [cell(there, "AUC", label), *(cell(there, label, name) for name in names)]
+                lowest = min(row[label]["F1"] for row in there)
                 shown = "–" if ratio is None else ratio
                 body.append([noise, shown, len(there), *cells, f"{lowest:.3f}"])
         header = ["noise", "dB", "seeds", "window AUC", *names, "F1, lowest seed"]
@@ -136,11 +132,10 @@ def table(rows: Rows) -> str:
 
 def main() -> None:
     """Score every seed on clean and noisy records and write the tables."""
-    parser = make_parser(__doc__)
-    parser.add_argument("--models", type=Path, help="folder of trainings, read from and saved to")
+    parser = make_parser(__doc__, models=True)
     options = parser.parse_args()
     training = windows("ds1", options.records)
-    rows = Rows(options.output / "noise.json")
+    rows = Rows(options.output / "noise.json", table)
     conditions = [("none", None)] + [(noise, ratio) for noise in NOISES for ratio in RATIOS]
     with tqdm(total=len(conditions) * options.seeds, desc="seeds and conditions") as bar:
         for noise, ratio in conditions:
@@ -157,7 +152,6 @@ def main() -> None:
                 if not rows.done(settings, **key):
                     clf, _ = train(clf, *training[:3], options.models)
                     rows.add(settings, run(clf, test), **key)
-                    write(options.output / "noise.md", table(rows))
                 bar.update()
 
 

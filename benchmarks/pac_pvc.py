@@ -32,7 +32,7 @@ from functools import cache
 from typing import Any, NamedTuple, Self
 
 import numpy as np
-from _tables import RATE, Rows, by_seed, cell, epochs, fingerprint, make_parser, markdown, paired, write
+from _tables import RATE, Rows, cell, epochs, fingerprint, make_parser, markdown, paired
 from sklearn.base import BaseEstimator
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GroupKFold, StratifiedKFold
@@ -209,16 +209,14 @@ def table(rows: Rows) -> str:
             if not repeats:
                 continue
             name = f"{method} ({changed})" if changed else method
-            values = {score: by_seed(repeats, score) for score in names}
-            seconds = cell([repeat["training time (s)"] for repeat in repeats], 0)
-            cells = [cell(list(one.values())) for one in values.values()]
-            body.append([name, len(repeats), *cells, seconds])
+            seconds = cell(repeats, "training time (s)", digits=0)
+            body.append([name, len(repeats), *(cell(repeats, score) for score in names), seconds])
             if method != "default":
-                differences.append([name, *(paired(by_seed(ours, score), values[score]) for score in names)])
+                differences.append([name, *(paired(ours, repeats, score) for score in names)])
             if any(repeat["pointing game"] for repeat in repeats):
                 kinds = [(symbol, kind) for symbol in BEATS for kind in ("all", "correct", "chance")]
-                scores = (by_seed(repeats, "pointing game", *path) for path in kinds)
-                pointing.append([name, len(repeats), *(cell(list(one.values())) for one in scores)])
+                scores = [cell(repeats, "pointing game", *path) for path in kinds]
+                pointing.append([name, len(repeats), *scores])
         lines += [
             f"### {protocol}",
             "",
@@ -241,16 +239,15 @@ def table(rows: Rows) -> str:
 
 def main() -> None:
     """Run the protocols and methods asked for and write the tables."""
-    parser = make_parser(__doc__)
+    parser = make_parser(__doc__, methods=METHODS)
     parser.add_argument("--repeats", dest="seeds", type=int, help="the same as --seeds (default 3)")
     parser.add_argument("--protocols", nargs="+", choices=PROTOCOLS, default=PROTOCOLS, metavar="PROTOCOL")
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS, metavar="METHOD")
     parser.add_argument("--published-lr", type=float, help="another learning rate than 1e-5")
     parser.add_argument("--published-epochs", type=int, help="another number of epochs than 150")
     parser.add_argument("--published-rate", type=float, help="another sampling rate than 360 Hz")
     parser.set_defaults(seeds=3)
     options = parser.parse_args()
-    rows = Rows(options.output / "pac_pvc.json")
+    rows = Rows(options.output / "pac_pvc.json", table)
     sizes = {protocol: 1 if protocol == "DS1 to DS2" else 5 for protocol in options.protocols}
     with tqdm(total=sum(sizes.values()) * options.seeds * len(options.methods), desc="trainings") as bar:
         for protocol, size in sizes.items():
@@ -269,7 +266,6 @@ def main() -> None:
                         }
                         if not rows.done(settings, **key):
                             rows.add(settings, {"folds": size, **run(estimator, form, fold)}, **key)
-                            write(options.output / "pac_pvc.md", table(rows))
                         bar.update()
 
 

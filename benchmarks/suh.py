@@ -21,14 +21,12 @@ evaluation of feature attribution methods", Computers in Biology and Medicine 18
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from _tables import (
     RATE,
     Rows,
-    by_seed,
     cell,
     epochs,
     fingerprint,
@@ -37,7 +35,6 @@ from _tables import (
     paired,
     train,
     windows,
-    write,
 )
 from sklearn.metrics import balanced_accuracy_score
 from tqdm.auto import tqdm
@@ -123,19 +120,19 @@ def table(rows: Rows) -> str:
         for method in rows.names("method", METHODS):
             there = rows.select(method=method)
             for source in there[0]["maps"]:
-                values = {name: by_seed(there, "maps", source, group, name) for name in SCORES}
-                if all(np.isnan(one) for one in values["pointing game"].values()):
+                if not any(row["maps"][source].get(group) for row in there):
                     continue
                 name = f"{method}: {source}"
-                body.append([name, len(there), *(cell(list(one.values())) for one in values.values())])
+                body.append([name, len(there), *(cell(there, "maps", source, group, s) for s in SCORES)])
                 if (method, source) != ("default", "map"):
-                    both = [(by_seed(ours, "maps", "map", group, score), values[score]) for score in SCORES]
-                    differences.append([name, *(paired(*one) for one in both)])
+                    minus = [
+                        paired(ours, there, "maps", "map", group, s, against=("maps", source, group, s))
+                        for s in SCORES
+                    ]
+                    differences.append([name, *minus])
         if not body:
             continue
-        chance = [
-            cell(list(by_seed(ours, "maps", "map", group, f"{name}, chance").values())) for name in SCORES
-        ]
+        chance = [cell(ours, "maps", "map", group, f"{name}, chance") for name in SCORES]
         lines += [
             f"### {'All abnormal windows' if group == 'all' else group}",
             "",
@@ -149,25 +146,22 @@ def table(rows: Rows) -> str:
     told = []
     for method in rows.names("method", METHODS):
         there = rows.select(method=method)
-        accuracy = cell(list(by_seed(there, "balanced accuracy").values()))
         counts = ["; ".join(row["windows"].get(label, "–") for row in there) for label in ABNORMAL]
-        told.append([method, accuracy, *counts])
+        told.append([method, cell(there, "balanced accuracy"), *counts])
     header = ["method", "balanced accuracy", *(f"windows scored, {label}" for label in ABNORMAL)]
     return "\n".join([*lines, "### Windows told, seed by seed", "", *markdown(header, told), ""])
 
 
 def main() -> None:
     """Run the methods asked for and write the tables."""
-    parser = make_parser(__doc__)
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS), metavar="METHOD")
-    parser.add_argument("--models", type=Path, help="folder of trainings, read from and saved to")
+    parser = make_parser(__doc__, methods=METHODS, models=True)
     options = parser.parse_args()
     data = [
         windows(subset, options.records, window=8.0, label="frequent", classes=ABNORMAL)
         for subset in ("ds1", "ds2")
     ]
     training, test = ((X[:, :1], *rest) for X, *rest in data)
-    rows = Rows(options.output / "suh.json")
+    rows = Rows(options.output / "suh.json", table)
     jobs = [(seed, method) for seed in range(options.seeds) for method in options.methods]
     for seed, method in (bar := tqdm(jobs, desc="trainings")):
         bar.set_postfix_str(f"{method}, seed {seed}")
@@ -176,7 +170,6 @@ def main() -> None:
         if not rows.done(settings, method=method, seed=seed):
             clf, _ = train(clf, *training[:3], options.models)
             rows.add(settings, run(clf, test), method=method, seed=seed)
-            write(options.output / "suh.md", table(rows))
 
 
 if __name__ == "__main__":
