@@ -8,20 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from ._console import (
-    FAILED,
-    Jobs,
-    Json,
-    Quiet,
-    bars,
-    clock,
-    make_table,
-    plain_messages,
-    print_json,
-    print_table,
-    say,
-)
+from ._console import FAILED, bars, clock, make_table, plain_messages, print_json, print_table, say
 from ._inputs import by_label, list_records, open_record, pairs, split, thresholds
+from ._options import MODEL, Jobs, Json, Quiet, SamplingRate, Threshold
 
 EPILOG = """**Examples**
 
@@ -44,18 +33,12 @@ def annotate(
         list[Path],
         typer.Argument(help="WFDB records, .edf, .csv or .npy files, or folders.", show_default=False),
     ],
-    model: Annotated[Path, typer.Option("--model", "-m", help="Model file.", show_default=False)],
+    model: Annotated[Path, MODEL],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder for the annotation files.", show_default=False)
     ],
     annotator: Annotated[str, typer.Option(help="Extension of the annotation files: letters.")] = "skg",
-    threshold: Annotated[
-        str,
-        typer.Option(
-            help="Score from which a beat is abnormal, such as 0.5 or V=0.6,S=0.5; else the learned one.",
-            show_default=False,
-        ),
-    ] = "",
+    threshold: Threshold = "",
     leads: Annotated[
         str,
         typer.Option(
@@ -66,9 +49,7 @@ def annotate(
         str,
         typer.Option(help="WFDB symbols of the model's classes, such as RVOT=V.", show_default=False),
     ] = "",
-    sampling_rate: Annotated[
-        float | None, typer.Option(min=1, help="Hz, of .csv and .npy files.", show_default=False)
-    ] = None,
+    sampling_rate: SamplingRate = None,
     csv: Annotated[bool, typer.Option("--csv", help="Also write NAME.csv, one row a heartbeat.")] = False,
     maps: Annotated[
         bool,
@@ -89,14 +70,14 @@ def annotate(
         from .._model_file import info
         from ..records import annotate_many
 
-        labels = info(model)["map_labels"]
+        facts = info(model)
+        labels, normal = facts["map_labels"], facts["normal_class"]
         names = split(leads)
         paths = list_records(records)
         sources: list[Any] = [
             open_record(path, sampling_rate, names) if path.suffix.lower() in BARE else path for path in paths
         ]
         options: dict[str, Any] = {"threshold": thresholds(threshold, labels), "leads": names or None}
-        normal = info(model)["normal_class"]
         given = by_label(
             pairs(symbols, "--symbols"), [*labels, "N" if normal is None else normal], "--symbols"
         )

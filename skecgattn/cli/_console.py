@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 from rich.console import Console
@@ -20,12 +20,6 @@ from rich.table import Table
 
 FAILED, MISTAKE, INTERRUPTED = 1, 2, 130
 """Exit codes: some records failed; nothing could be done; interrupted from the keyboard."""
-
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]
-Json = Annotated[bool, typer.Option("--json", help="Print the results as JSON, and nothing else.")]
-Jobs = Annotated[
-    int, typer.Option("--n-jobs", "-j", help="Processes at a time; -1: one a core.", show_default=True)
-]
 
 
 @contextmanager

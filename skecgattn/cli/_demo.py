@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from ._console import Quiet, plain_messages
+from ._console import plain_messages
+from ._options import Quiet, Seed
 
 
 class Data(StrEnum):
@@ -29,7 +30,7 @@ def demo(
         ),
     ] = Data.auto,
     output: Annotated[Path, typer.Option(help="Folder for demo.png and demo.json.")] = Path("skecgattn-demo"),
-    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Decides all that is random.")] = 0,
+    seed: Seed = 0,
     quiet: Quiet = False,
 ) -> None:
     """Learn from labels of whole windows, find the abnormal beats of patients never seen.

@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from ._console import FAILED, Json, make_table, note, number, plain_messages, print_json, print_table
+from ._console import FAILED, make_table, note, number, plain_messages, print_json, print_table
 from ._inputs import list_records, split
+from ._options import Json
 
 EPILOG = """**Examples**
 

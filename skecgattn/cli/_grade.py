@@ -8,18 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 
-from ._console import (
-    Json,
-    Quiet,
-    bars,
-    make_table,
-    number,
-    plain_messages,
-    print_json,
-    print_table,
-    writable_file,
-)
+from ._console import bars, make_table, number, plain_messages, print_json, print_table, writable_file
 from ._inputs import find_records, split
+from ._options import Folder, Json, Quiet
 
 if TYPE_CHECKING:
     from sklearn.utils import Bunch
@@ -55,9 +46,7 @@ grade = typer.Typer(
 @grade.command(epilog=BUILD)
 def build(
     model: Annotated[Path, typer.Argument(help="Model file.", show_default=False)],
-    folder: Annotated[
-        Path, typer.Argument(help="Folder of WFDB records; subfolders count.", show_default=False)
-    ],
+    folder: Folder,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Page to write, .html; the key goes beside it.")
     ] = Path("study.html"),

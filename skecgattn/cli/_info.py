@@ -9,8 +9,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from ._console import Json, clock, plain_messages, print_json
+from ._console import clock, plain_messages, print_json
 from ._inputs import open_record
+from ._options import Json, SamplingRate
 
 if TYPE_CHECKING:
     from ..records import Record
@@ -27,9 +28,7 @@ RECORDS = (".hea", ".dat", ".mat", ".edf", ".csv", ".npy")
 
 def info(
     file: Annotated[Path, typer.Argument(help="Model file or recording.", show_default=False)],
-    sampling_rate: Annotated[
-        float | None, typer.Option(min=1, help="Hz, of .csv and .npy files.", show_default=False)
-    ] = None,
+    sampling_rate: SamplingRate = None,
     as_json: Json = False,
 ) -> None:
     """Tell what is inside a model file or a recording."""

@@ -9,8 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
-from ._console import Json, Quiet, plain_messages, print_json, writable_file
+from ._console import plain_messages, print_json, writable_file
 from ._inputs import open_record, split, thresholds
+from ._options import MODEL, Json, Quiet, SamplingRate, Threshold
 
 EPILOG = """**Examples**
 
@@ -36,9 +37,7 @@ class Disclosure(StrEnum):
 
 def report(
     record: Annotated[Path, typer.Argument(help="WFDB record, .edf, .csv or .npy file.", show_default=False)],
-    model: Annotated[
-        Path | None, typer.Option("--model", "-m", help="Model file.", show_default=False)
-    ] = None,
+    model: Annotated[Path | None, MODEL] = None,
     annotations: Annotated[
         str,
         typer.Option(
@@ -52,18 +51,11 @@ def report(
         Path | None,
         typer.Option("--output", "-o", help="File to write; else RECORD.html here.", show_default=False),
     ] = None,
-    threshold: Annotated[
-        str,
-        typer.Option(
-            help="Score from which a beat is abnormal, such as 0.5 or V=0.6,S=0.5.", show_default=False
-        ),
-    ] = "",
+    threshold: Threshold = "",
     leads: Annotated[
         str, typer.Option(help="Leads to show; else the model's, or the first three.", show_default=False)
     ] = "",
-    sampling_rate: Annotated[
-        float | None, typer.Option(min=1, help="Hz, of .csv and .npy files.", show_default=False)
-    ] = None,
+    sampling_rate: SamplingRate = None,
     strips: Annotated[int, typer.Option(min=1, help="Strips of each kind.")] = 4,
     disclosure: Annotated[
         Disclosure, typer.Option(help="What of the recording to scroll through.")

@@ -8,20 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ._console import (
-    Jobs,
-    Json,
-    Quiet,
-    bars,
-    make_table,
-    note,
-    number,
-    plain_messages,
-    print_json,
-    print_table,
-    writable_file,
-)
+from ._console import bars, make_table, note, number, plain_messages, print_json, print_table, writable_file
 from ._inputs import find_records, pairs, split
+from ._options import Folder, Jobs, Json, Quiet, Seed
 
 if TYPE_CHECKING:
     from ..classifier import AttentionECGClassifier
@@ -52,9 +41,7 @@ class Device(StrEnum):
 
 
 def train(
-    folder: Annotated[
-        Path, typer.Argument(help="Folder of WFDB records; subfolders count.", show_default=False)
-    ],
+    folder: Folder,
     output: Annotated[Path, typer.Option("--output", "-o", help="Model file to write.", show_default=False)],
     labels: Annotated[
         Path | None,
@@ -99,7 +86,7 @@ def train(
     folds: Annotated[int, typer.Option(min=0, help="Folds of patients to cross-validate; 0: none.")] = 5,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the data.")] = 8,
     batch_size: Annotated[int, typer.Option(min=1, help="ECGs a step; fewer where ECGs are few.")] = 64,
-    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Decides all that is random.")] = 0,
+    seed: Seed = 0,
     device: Annotated[Device, typer.Option(help="Where to train.")] = Device.auto,
     n_jobs: Jobs = 1,
     as_json: Json = False,
