@@ -101,13 +101,10 @@ def split_groups(kinds: NDArray, groups: NDArray, fraction: float, seed: int) ->
 
     Parameters
     ----------
-    kinds : ndarray of shape (n_samples,), int
-        Number of each ECG's class, or combination of labels, from 0.
+    kinds, fraction, seed
+        As for :func:`split_ecgs`.
     groups : ndarray of shape (n_samples,)
         Patient of each ECG.
-    fraction : float
-        Share to hold out.
-    seed : int
 
     Returns
     -------

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from ._console import FAILED, bars, clock, make_table, plain_messages, print_json, print_table, say
+from .._words import clock
+from ._console import FAILED, bars, make_table, plain_messages, print_json, print_table, say
 from ._inputs import by_label, list_records, open_record, pairs, split, thresholds
 from ._options import MODEL, Jobs, Json, Quiet, SamplingRate, Threshold
 

@@ -120,12 +120,6 @@ def number(value: float | None, digits: int = 3) -> str:
     return "\N{EN DASH}" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
 
 
-def clock(seconds: float) -> str:
-    """Write a duration as h:mm:ss."""
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
-
-
 def writable_file(path: Path) -> Path:
     """Check before long work that a file can be written; its folder is made where it is missing."""
     path = path.expanduser()

@@ -9,7 +9,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from ._console import clock, plain_messages, print_json
+from .._words import clock
+from ._console import plain_messages, print_json
 from ._inputs import open_record
 from ._options import Json, SamplingRate
 

@@ -74,7 +74,7 @@ def report(
             )
         opened = open_record(record, sampling_rate, split(leads))
         target = writable_file(Path(f"{opened.name}.html") if output is None else output)
-        from .. import load
+        from .._model_file import classifier_of, load
         from ..records import annotate, write_report
 
         fitted: Any = None if model is None else load(model)
@@ -82,8 +82,7 @@ def report(
         if annotations:
             found = _read(annotations, opened)
         else:
-            classifier = fitted[-1] if hasattr(fitted, "steps") else fitted
-            limits = thresholds(threshold, classifier.map_labels_)
+            limits = thresholds(threshold, classifier_of(fitted).map_labels_)
             found = annotate(fitted, opened, threshold=limits, n_jobs=n_jobs, verbose=verbose)
         write_report(
             target,

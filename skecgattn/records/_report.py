@@ -20,11 +20,13 @@ from sklearn.utils._param_validation import Interval, StrOptions, validate_param
 from skecgattn import __version__
 from skecgattn._aami import aami_class
 from skecgattn._files import written_whole
+from skecgattn._model_file import classifier_of
+from skecgattn._words import clock
 from skecgattn.records._annotations import RecordAnnotations
 from skecgattn.records._record import Record, read_record
 from skecgattn.records._report_signal import PIECE, pack_beats, write_pieces
-from skecgattn.records._report_strips import SECONDS, Strip, choose_strips, clock, draw_strip
-from skecgattn.records._summary import Summary
+from skecgattn.records._report_strips import SECONDS, Strip, choose_strips, draw_strip
+from skecgattn.records._summary import Summary, unreadable_seconds
 
 N_COLOURS = 6
 NORMAL = 255
@@ -286,7 +288,8 @@ class _Page:
         beats = annotations.beats
         place = (beats["time"].to_numpy() // seconds).astype(int).clip(0, n_bins - 1)
         heartbeats = np.bincount(place, minlength=n_bins)
-        lost = _overlap(annotations, edges, duration)
+        bounds = np.minimum(edges, duration)
+        lost = unreadable_seconds(annotations, bounds) / np.maximum(np.diff(bounds), 1e-9)
         counts = {}
         for label in self.classes:
             own = ((beats["label"] == label) & beats["abnormal"]).to_numpy(dtype=bool)
@@ -472,13 +475,9 @@ def _asset(name: str) -> str:
 
 
 def _usual_leads(record: Record, model: Any) -> list[str]:
-    classifier = model.steps[-1][1] if hasattr(model, "steps") else model
+    wanted = () if model is None else classifier_of(model).lead_names or ()
     names = {name.casefold(): name for name in record.lead_names}
-    known = [
-        names[lead.casefold()]
-        for lead in getattr(classifier, "lead_names", None) or ()
-        if lead.casefold() in names
-    ]
+    known = [names[lead.casefold()] for lead in wanted if lead.casefold() in names]
     return (known or list(record.lead_names))[:MAX_LEADS]
 
 
@@ -488,14 +487,6 @@ def _tile(what: str, value: str, more: str, colour: int | None = None) -> str:
         f'<li{kind}><span class="what">{escape(what)}</span> <span class="value">{escape(value)}</span> '
         f'<span class="more">{escape(more)}</span></li>\n'
     )
-
-
-def _overlap(annotations: RecordAnnotations, edges: Any, duration: float) -> Any:
-    """Return the unreadable share of each bin."""
-    stretches = annotations.unreadable[["start", "stop"]].to_numpy() / annotations.sampling_rate
-    low, high = edges[:-1, np.newaxis], np.minimum(edges[1:], duration)[:, np.newaxis]
-    lost = (np.minimum(stretches[:, 1], high) - np.maximum(stretches[:, 0], low)).clip(min=0).sum(axis=1)
-    return lost / np.maximum(high - low, 1e-9)[:, 0]
 
 
 def _tick(seconds: float) -> str:

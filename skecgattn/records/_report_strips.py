@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from skecgattn._model_file import classifier_of
+from skecgattn._words import clock
 from skecgattn.records._annotate import iter_annotate
 from skecgattn.records._annotations import RecordAnnotations
 from skecgattn.records._record import Record
@@ -205,9 +207,8 @@ def _map(
     maps = np.concatenate(
         [one.map for one in iter_annotate(model, piece, maps=True) if one.map is not None], axis=1
     )[:, start - begin : stop - begin]
-    classifier = model.steps[-1][1] if hasattr(model, "steps") else model
     drawn = []
-    for label, values in zip(classifier.map_labels_, np.nan_to_num(maps.astype(np.float32))):
+    for label, values in zip(classifier_of(model).map_labels_, np.nan_to_num(maps.astype(np.float32))):
         if label not in colours:
             continue
         shade = np.rint(values * LEVELS).astype(int)
@@ -263,12 +264,3 @@ def _time_marks(start: float, width: int, height: int) -> str:
         f'<text x="{round((t - start) * PER_SECOND) + 8}" y="{height - 28}">{clock(float(t))}</text>'
         for t in times
     )
-
-
-def clock(seconds: float, decimals: int = 0) -> str:
-    """Write h:mm:ss, with decimals where wanted."""
-    unit = 10**decimals
-    ticks = round(seconds * unit)
-    rest, whole = ticks % unit, ticks // unit
-    text = f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
-    return f"{text}.{rest:0{decimals}d}" if decimals else text

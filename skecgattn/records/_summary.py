@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from skecgattn._words import clock
+
 if TYPE_CHECKING:
     from skecgattn.records._annotations import RecordAnnotations
 
@@ -125,7 +127,7 @@ class Summary:
     def __str__(self) -> str:
         rates = f"{self.mean_heart_rate:.0f} ({self.min_heart_rate:.0f} to {self.max_heart_rate:.0f})"
         lines = [
-            f"recording      {_clock(self.duration)}, {self.unreadable_share:.1%} unreadable",
+            f"recording      {clock(self.duration)} h, {self.unreadable_share:.1%} unreadable",
             f"heartbeats     {self.n_heartbeats}, {self.n_abnormal} abnormal",
             f"heart rate     {rates} a minute, longest RR interval {self.longest_rr:.2f} s",
         ]
@@ -142,12 +144,12 @@ class Summary:
 
 def summarise(annotations: RecordAnnotations) -> Summary:
     """Return the summary of a recording's annotations."""
-    beats, rate = annotations.beats, annotations.sampling_rate
-    stretches = annotations.unreadable[["start", "stop"]].to_numpy(dtype=np.int64)
+    beats = annotations.beats
     time = beats["time"].to_numpy()
     lengths = _unbroken_rr(annotations)
     hours = np.arange(max(1, math.ceil(annotations.duration / HOUR)))
-    readable = _readable(stretches / rate, hours, annotations.duration)
+    edges = np.minimum(np.append(hours, len(hours)) * HOUR, annotations.duration)
+    readable = np.diff(edges) - unreadable_seconds(annotations, edges)
     return Summary(
         duration=annotations.duration,
         readable=float(readable.sum()),
@@ -319,12 +321,12 @@ def _classes(annotations: RecordAnnotations, readable: float) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def _readable(stretches: NDArray[np.float64], hours: NDArray, duration: float) -> NDArray[np.float64]:
-    """Return the readable seconds of each hour."""
-    starts = hours * HOUR
-    stops = np.minimum(starts + HOUR, duration)
-    lost = np.minimum(stretches[:, 1], stops[:, None]) - np.maximum(stretches[:, 0], starts[:, None])
-    return stops - starts - lost.clip(min=0).sum(axis=1)
+def unreadable_seconds(annotations: RecordAnnotations, edges: NDArray) -> NDArray[np.float64]:
+    """Return the unreadable seconds from each edge, in seconds, to the next."""
+    stretches = annotations.unreadable[["start", "stop"]].to_numpy() / annotations.sampling_rate
+    starts, stops = edges[:-1, np.newaxis], edges[1:, np.newaxis]
+    lost = np.minimum(stretches[:, 1], stops) - np.maximum(stretches[:, 0], starts)
+    return lost.clip(min=0).sum(axis=1)
 
 
 def _hourly(
@@ -350,11 +352,6 @@ def _hourly(
         own = ((beats["label"] == label) & beats["abnormal"]).to_numpy(dtype=bool)
         table[label] = np.bincount(hour[own], minlength=len(hours))
     return table
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d} h"
 
 
 def _plain(value: Any) -> Any:

@@ -1,0 +1,12 @@
+"""How times and counts are written for people."""
+
+from __future__ import annotations
+
+
+def clock(seconds: float, decimals: int = 0) -> str:
+    """Write a time as h:mm:ss, with decimals where wanted."""
+    unit = 10**decimals
+    ticks = round(seconds * unit)
+    rest, whole = ticks % unit, ticks // unit
+    text = f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
+    return f"{text}.{rest:0{decimals}d}" if decimals else text
