@@ -10,3 +10,8 @@ def clock(seconds: float, decimals: int = 0) -> str:
     rest, whole = ticks % unit, ticks // unit
     text = f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
     return f"{text}.{rest:0{decimals}d}" if decimals else text
+
+
+def counted(n: float, noun: str, form: str = "d") -> str:
+    """Write a whole number and what it counts: "1 run", "2 runs"."""
+    return f"{int(n):{form}} {noun}{'' if n == 1 else 's'}"

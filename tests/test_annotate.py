@@ -394,6 +394,8 @@ def test_runs_couplets_and_bigeminy():
         1,
         3,
     ]
+    assert "3 couplets, 1 run, longest 4; 1 episode of bigeminy" in str(made.summary())
+    assert "0 couplets, 1 run, longest 3; 0 episodes of bigeminy" in str(made.summary())
     assert classes.loc["V", "longest_run_time"] == 7
     assert classes.loc["V", "longest_run_rate"] == pytest.approx(60)
     assert find_runs(made)["label"].tolist() == ["V", "S"]

@@ -218,7 +218,7 @@ def test_report_of_a_model_and_of_annotations(archive, model, found, tmp_path):
 
 def test_info_of_a_model_and_a_record(archive, model, tmp_path):
     shown = invoke("info", model[0]).stdout
-    for words in ("180 Hz", "MLII, V1", "S, V", "1 epochs"):
+    for words in ("180 Hz", "MLII, V1", "S, V", "1 epoch;"):
         assert words in shown
     told = json.loads(invoke("info", archive / "r3", "--json").stdout)
     assert (told["patient"], told["duration"], told["annotations"]) == ("p3", 60, ["atr"])

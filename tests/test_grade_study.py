@@ -517,7 +517,7 @@ def test_display(tmp_path):
     assert list(display.experts_) == ["ab", "cd"]
     assert len({line.get_marker() for line in display.experts_.values()}) == 2
     np.testing.assert_allclose(display.experts_["cd"].get_xdata(), summary.experts.loc["cd"])
-    assert "20 ECGs, 2 expert(s)" in display.ax_.get_xlabel()
+    assert "20 ECGs, 2 experts" in display.ax_.get_xlabel()
     labels = [text.get_text() for text in display.ax_.get_legend().get_texts()]
     assert labels == ["mean, 90% interval", "ab", "cd"]
     again = GradeStudyDisplay.from_summary(summary, ax=display.ax_, show_experts=False)
@@ -681,7 +681,7 @@ def test_summary_command(tmp_path):
     )
     result = invoke("summary", key, *files, "--plot", tmp_path / "out" / "grades.png")
     assert result.exit_code == 0, result.output
-    for words in ("2 expert(s), 12 ECGs", "m0 − m1", "Krippendorff's alpha", "ab, cd", "p (Holm)"):
+    for words in ("2 experts, 12 ECGs", "m0 − m1", "Krippendorff's alpha", "ab, cd", "p (Holm)"):
         assert words in result.stdout
     assert (tmp_path / "out" / "grades.png").stat().st_size > 5000
     plt.close("all")

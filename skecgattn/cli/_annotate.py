@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .._words import clock
+from .._words import clock, counted
 from ._console import FAILED, bars, make_table, plain_messages, print_json, print_table, say
 from ._inputs import by_label, list_records, open_record, pairs, split, thresholds
 from ._options import MODEL, Jobs, Json, Quiet, SamplingRate, Threshold
@@ -140,7 +140,7 @@ def _write_more(
 
 def _show(rows: list[dict[str, Any]], labels: list[str]) -> None:
     table = make_table(
-        f"{sum(row['status'] != 'failed' for row in rows)} of {len(rows)} records annotated",
+        f"{sum(row['status'] != 'failed' for row in rows)} of {counted(len(rows), 'record')} annotated",
         ["record", "", "duration", "heartbeats", *labels, "burden", "unreadable"],
     )
     for row in rows:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from .._words import counted
 from ._console import FAILED, make_table, note, number, plain_messages, print_json, print_table
 from ._inputs import list_records, split
 from ._options import Json
@@ -71,7 +72,8 @@ def evaluate(
             test_extension=test,
         ).to_dict()
         if missing:
-            note(f"{len(missing)} of {len(missing) + len(tests)} records left out: no {_few(missing)}")
+            of = counted(len(missing) + len(tests), "record")
+            note(f"{len(missing)} of {of} left out: no {_few(missing)}")
     if as_json:
         print_json(result)
     else:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 
+from .._words import counted
 from ._console import bars, make_table, number, plain_messages, print_json, print_table, writable_file
 from ._inputs import find_records, split
 from ._options import Folder, Json, Quiet
@@ -178,8 +179,10 @@ def summary(
 
 
 def _show(found: Bunch) -> None:
-    patients = f" of {found.n_clusters} patients" if found.n_clusters < found.n_ecgs else ""
-    typer.echo(f"{found.title}: {found.n_experts} expert(s), {found.n_ecgs} ECGs{patients}.")
+    patients = f" of {counted(found.n_clusters, 'patient')}" if found.n_clusters < found.n_ecgs else ""
+    typer.echo(
+        f"{found.title}: {counted(found.n_experts, 'expert')}, {counted(found.n_ecgs, 'ECG')}{patients}."
+    )
     share = f"{100 * found.confidence:g}%"
     table = make_table("Mean grade, 1 to 5", ["method", "mean", f"{share} interval", *found.experts.index])
     for method, row in found.methods.iterrows():

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from .._words import clock
+from .._words import clock, counted
 from ._console import plain_messages, print_json
 from ._inputs import open_record
 from ._options import Json, SamplingRate
@@ -98,7 +98,7 @@ def _model_lines(facts: dict[str, Any]) -> dict[str, str]:
         "thresholds": ", ".join(f"{label} {value:.3f}" for label, value in thresholds) or "no maps",
         "sampling rate": "unknown" if facts["sampling_rate"] is None else f"{facts['sampling_rate']:g} Hz",
         "leads": f"{facts['n_leads']}, not named" if leads is None else ", ".join(leads),
-        "training": f"{facts['n_epochs']} epochs; {losses or 'no history'}",
+        "training": f"{counted(facts['n_epochs'], 'epoch')}; {losses or 'no history'}",
         "weights": f"{facts['n_weights']:,}",
         "versions": ", ".join(f"{name} {version}" for name, version in facts["versions"].items()),
         "fingerprint": facts["fingerprint"],

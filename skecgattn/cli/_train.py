@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .._words import counted
 from ._console import bars, make_table, note, number, plain_messages, print_json, print_table, writable_file
 from ._inputs import find_records, pairs, split
 from ._options import Folder, Jobs, Json, Quiet, Seed
@@ -243,8 +244,9 @@ def _describe(data: TrainingSet) -> dict[str, Any]:
 def _show(results: dict[str, Any]) -> None:
     data, scores = results["data"], results["cross_validation"]
     typer.echo(
-        f"{data['records']} records of {data['patients']} patients: {data['ecgs']} ECGs of "
-        f"{data['seconds']:g} s at {data['sampling_rate']:g} Hz, leads {', '.join(data['lead_names'])}."
+        f"{counted(data['records'], 'record')} of {counted(data['patients'], 'patient')}: "
+        f"{counted(data['ecgs'], 'ECG')} of {data['seconds']:g} s at {data['sampling_rate']:g} Hz, "
+        f"leads {', '.join(data['lead_names'])}."
     )
     if scores is not None:
         table = make_table(

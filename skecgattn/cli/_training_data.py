@@ -16,6 +16,7 @@ from sklearn.utils import Bunch
 
 from .._aami import AAMI_CLASSES
 from .._labels import NORMAL_LABELS
+from .._words import counted
 from ..datasets import make_windows
 from ..preprocessing import resample
 from ._console import note, reason
@@ -200,8 +201,8 @@ def from_annotations(
     X, indicators, groups = (np.concatenate([part[k] for part in parts]) for k in range(3))
     if len(X) < n_windows:
         note(
-            f"{n_windows - len(X)} of {n_windows} windows left out: more than {MISSING:.0%} of a lead "
-            "is missing"
+            f"{n_windows - len(X)} of {counted(n_windows, 'window')} left out: more than {MISSING:.0%} of a "
+            "lead is missing"
         )
     labels = [frozenset(np.array(classes)[row > 0].tolist()) for row in indicators]
     if len(classes) == 1:  # one label a window: the class, or none of it
@@ -299,7 +300,8 @@ def labels_from_dx(
     kept = [(record, given) for record, given in zip(records, labels) if given]
     if len(kept) < len(records):
         note(
-            f"{len(records) - len(kept)} records with none of the codes left out: neither normal nor labelled"
+            f"{counted(len(records) - len(kept), 'record')} with none of the codes left out: neither normal "
+            "nor labelled"
         )
     return [record for record, _ in kept], [given for _, given in kept]
 
@@ -367,7 +369,7 @@ def _tell_left_out(left_out: Mapping[str, str], n_records: int) -> None:
     if left_out:
         few = "; ".join(f"{name}: {why}" for name, why in list(left_out.items())[:3])
         more = "; ..." if len(left_out) > 3 else ""
-        note(f"{len(left_out)} of {n_records} records left out: {few}{more}")
+        note(f"{len(left_out)} of {counted(n_records, 'record')} left out: {few}{more}")
 
 
 def _few(names: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.utils import Bunch
 from sklearn.utils._param_validation import validate_params
 
+from .._words import counted
 from ._grade_files import GRADES
 from ._grade_statistics import summarise_grades
 from ._paper import BLUE, INK, MUTED, check_axes, root_figure
@@ -175,7 +176,7 @@ class GradeStudyDisplay:
             self.ax_.annotate(
                 f"{value:.2f}", (value, row), (0, 7), textcoords="offset points", ha="center", fontsize=8
             )
-        count = f"{self.summary.n_ecgs} ECGs, {self.summary.n_experts} expert(s)"
+        count = f"{counted(self.summary.n_ecgs, 'ECG')}, {counted(self.summary.n_experts, 'expert')}"
         self.ax_.set(
             xlim=(GRADES[0] - 0.15, GRADES[-1] + 0.15),
             ylim=(len(methods) - 0.45, -0.55),

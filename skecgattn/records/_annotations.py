@@ -16,6 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from skecgattn._files import write_text, written_whole
+from skecgattn._words import counted
 from skecgattn.datasets._wfdb import quiet_wfdb
 from skecgattn.records._readability import join_stretches
 from skecgattn.records._summary import Summary, summarise
@@ -160,8 +161,8 @@ class RecordAnnotations:
 
     def __repr__(self) -> str:
         return (
-            f"<RecordAnnotations {self.record_name}: {len(self.beats)} heartbeats, {len(self.abnormal)} "
-            f"abnormal; {self.duration:g} s>"
+            f"<RecordAnnotations {self.record_name}: {counted(len(self.beats), 'heartbeat')}, "
+            f"{len(self.abnormal)} abnormal; {self.duration:g} s>"
         )
 
     @property

@@ -21,7 +21,7 @@ from skecgattn import __version__
 from skecgattn._aami import aami_class
 from skecgattn._files import written_whole
 from skecgattn._model_file import classifier_of
-from skecgattn._words import clock
+from skecgattn._words import clock, counted
 from skecgattn.records._annotations import RecordAnnotations
 from skecgattn.records._record import Record, read_record
 from skecgattn.records._report_signal import PIECE, pack_beats, write_pieces
@@ -265,7 +265,7 @@ class _Page:
                 hourly,
                 *counts,
                 longest,
-                f"{row['bigeminy_episodes']:,.0f} episodes",
+                counted(row["bigeminy_episodes"], "episode", ",d"),
             ]
             body = "".join(f"<td>{cell}</td>" for cell in cells)
             name = escape(self._name(label))
@@ -313,7 +313,7 @@ class _Page:
         drawn = []
         for k in range(n_bins):
             height = 92 * share[k] / top
-            words = f"{clock(edges[k])}: {own[k]} beats, {share[k]:.1%} of heartbeats"
+            words = f"{clock(edges[k])}: {counted(own[k], 'beat')}, {share[k]:.1%} of heartbeats"
             if lost[k] > 0.005:
                 drawn.append(
                     f'<rect class="unreadable" x="{k}" y="{100 * (1 - lost[k]):.1f}" width="1" height="100"/>'
@@ -328,7 +328,8 @@ class _Page:
             )
         peak = int(share.argmax())
         said = (
-            f"{name}: {int(own.sum())} beats; most at {clock(edges[peak])}, {share[peak]:.1%} of heartbeats"
+            f"{name}: {counted(own.sum(), 'beat')}; most at {clock(edges[peak])}, "
+            f"{share[peak]:.1%} of heartbeats"
         )
         end = edges[-1]
         step = next(

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from skecgattn._words import clock
+from skecgattn._words import clock, counted
 
 if TYPE_CHECKING:
     from skecgattn.records._annotations import RecordAnnotations
@@ -132,12 +132,12 @@ class Summary:
             f"heart rate     {rates} a minute, longest RR interval {self.longest_rr:.2f} s",
         ]
         for label, row in self.classes.iterrows():
-            counts = {name: f"{row[name]:.0f}" for name in _COUNTS}
             lines.append(
-                f"{label!s:<14} {counts['beats']} ({row['burden']:.2%} of heartbeats, "
-                f"{row['per_hour']:.1f} an hour): {counts['isolated']} isolated, "
-                f"{counts['couplets']} couplets, {counts['runs']} runs, longest {counts['longest_run']}; "
-                f"{counts['bigeminy_episodes']} episodes of bigeminy"
+                f"{label!s:<14} {row['beats']:.0f} ({row['burden']:.2%} of heartbeats, "
+                f"{row['per_hour']:.1f} an hour): {row['isolated']:.0f} isolated, "
+                f"{counted(row['couplets'], 'couplet')}, {counted(row['runs'], 'run')}, "
+                f"longest {row['longest_run']:.0f}; "
+                f"{counted(row['bigeminy_episodes'], 'episode')} of bigeminy"
             )
         return "\n".join(lines)
 
