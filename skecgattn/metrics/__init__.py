@@ -11,15 +11,9 @@ from ._agreement import seed_agreement
 from ._annotations import beat_spans
 from ._detection import beat_detection
 from ._leakage import mask_leakage
-from ._localisation import (
-    attention_mass,
-    map_auroc,
-    map_average_precision,
-    map_iou,
-    pointing_game,
-    rank_accuracy,
-)
+from ._localisation import attention_mass, map_iou, pointing_game, rank_accuracy
 from ._perturbation import deletion_curve, insertion_curve
+from ._ranking import map_auroc, map_average_precision
 from ._scorers import make_beat_scorer, make_map_scorer
 
 __all__ = [

@@ -13,14 +13,8 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.metadata_routing import MetadataRequest
 
 from ._detection import beat_detection
-from ._localisation import (
-    attention_mass,
-    map_auroc,
-    map_average_precision,
-    map_iou,
-    pointing_game,
-    rank_accuracy,
-)
+from ._localisation import attention_mass, map_iou, pointing_game, rank_accuracy
+from ._ranking import map_auroc, map_average_precision
 
 _BEAT_METRICS = ("f1", "sensitivity", "positive_predictivity")
 _MAP_METRICS: dict[str, Callable[..., Any]] = {
