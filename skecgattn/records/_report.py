@@ -24,9 +24,10 @@ from skecgattn._model_file import classifier_of
 from skecgattn._words import clock, counted
 from skecgattn.records._annotations import RecordAnnotations
 from skecgattn.records._record import Record, read_record
+from skecgattn.records._report_burden import draw_burden
 from skecgattn.records._report_signal import PIECE, pack_beats, write_pieces
 from skecgattn.records._report_strips import SECONDS, Strip, choose_strips, draw_strip
-from skecgattn.records._summary import Summary, unreadable_seconds
+from skecgattn.records._summary import Summary
 
 N_COLOURS = 6
 NORMAL = 255
@@ -34,9 +35,6 @@ NORMAL = 255
 
 MAX_LEADS = 3
 """Leads that are shown where none are named."""
-
-BINS = ((35 * 60, 60.0, "minute"), (3 * 3600, 300.0, "5 minutes"), (math.inf, 3600.0, "hour"))
-"""Longest recording, seconds and name of a bar."""
 
 CLASS_NAMES = {
     "N": "normal",
@@ -278,85 +276,9 @@ class _Page:
         known = CLASS_NAMES.get(text) or CLASS_NAMES.get(aami_class(text) or "", "")
         return f"{text}, {known}" if known else text
 
-    # --- over time ----------------------------------------------------------------------------------
-
     def _burden(self) -> Iterator[str]:
-        annotations, duration = self.annotations, self.annotations.duration
-        seconds, unit = next((width, name) for longest, width, name in BINS if duration <= longest)
-        edges = np.arange(math.ceil(duration / seconds) + 1) * seconds
-        n_bins = len(edges) - 1
-        beats = annotations.beats
-        place = (beats["time"].to_numpy() // seconds).astype(int).clip(0, n_bins - 1)
-        heartbeats = np.bincount(place, minlength=n_bins)
-        bounds = np.minimum(edges, duration)
-        lost = unreadable_seconds(annotations, bounds) / np.maximum(np.diff(bounds), 1e-9)
-        counts = {}
-        for label in self.classes:
-            own = ((beats["label"] == label) & beats["abnormal"]).to_numpy(dtype=bool)
-            counts[label] = np.bincount(place[own], minlength=n_bins)
-        if not counts:
-            yield '<p class="note">No beat of this recording is marked as abnormal.</p>'
-            return
-        yield f'<p class="note">Share of heartbeats that are abnormal, by the {unit}; grey: unreadable.</p>'
-        for label, own in counts.items():
-            yield self._bars(label, own / np.maximum(heartbeats, 1), own, lost, edges, duration, unit)
-        yield from self._bin_table(counts, heartbeats, lost, edges, unit)
-
-    def _bars(
-        self, label: Hashable, share: Any, own: Any, lost: Any, edges: Any, duration: float, unit: str
-    ) -> str:
-        n_bins, name = len(own), escape(self._name(label))
-        head = f'<span><span class="dot"></span>{name}</span>'
-        if not own.any():
-            return f'<p class="burden k{self.colours[label]}">{head}: none</p>\n'
-        top = float(share.max())
-        drawn = []
-        for k in range(n_bins):
-            height = 92 * share[k] / top
-            words = f"{clock(edges[k])}: {counted(own[k], 'beat')}, {share[k]:.1%} of heartbeats"
-            if lost[k] > 0.005:
-                drawn.append(
-                    f'<rect class="unreadable" x="{k}" y="{100 * (1 - lost[k]):.1f}" width="1" height="100"/>'
-                )
-            if own[k]:
-                drawn.append(
-                    f'<rect x="{k + 0.1:.1f}" y="{100 - height:.2f}" width="0.8" height="{height:.2f}"/>'
-                )
-            drawn.append(
-                f'<rect class="room" x="{k}" y="0" width="1" height="100" data-time="{edges[k]:g}">'
-                f"<title>{words}</title></rect>"
-            )
-        peak = int(share.argmax())
-        said = (
-            f"{name}: {counted(own.sum(), 'beat')}; most at {clock(edges[peak])}, "
-            f"{share[peak]:.1%} of heartbeats"
-        )
-        end = edges[-1]
-        step = next(
-            (s for s in (60, 300, 600, 1800, 3600, 7200, 14400, 21600, 43200, 86400) if end / s <= 8), 172800
-        )
-        ticks = "".join(
-            f'<span style="left:{100 * t / end:.2f}%">{_tick(t)}</span>'
-            for t in np.arange(0, end * 0.97, step)
-        )
-        best = f"highest {share[peak]:.1%} ({unit} from {clock(edges[peak])})"
-        return (
-            f'<figure class="burden k{self.colours[label]}">'
-            f'<figcaption>{head}<span class="top">{best}</span></figcaption>'
-            f'<div class="plot"><svg role="img" aria-label="{said}" '
-            f'viewBox="0 0 {n_bins} 100" preserveAspectRatio="none">{"".join(drawn)}</svg></div>'
-            f'<div class="axis" aria-hidden="true">{ticks}</div></figure>\n'
-        )
-
-    def _bin_table(self, counts: dict, heartbeats: Any, lost: Any, edges: Any, unit: str) -> Iterator[str]:
-        names = "".join(f'<th scope="col">{escape(str(label))}</th>' for label in counts)
-        yield '<details><summary>The numbers</summary><div class="scroll-x"><table><thead><tr>'
-        yield f'<th scope="col">{unit}</th>'
-        yield f'<th scope="col">heartbeats</th>{names}<th scope="col">unreadable</th></tr></thead><tbody>'
-        for k, n in enumerate(heartbeats.tolist()):
-            cells = "".join(f"<td>{own[k]}</td>" for own in counts.values())
-            yield f'<tr><th scope="row">{clock(edges[k])}</th><td>{n}</td>{cells}<td>{lost[k]:.0%}</td></tr>'
-        yield "</tbody></table></div></details>"
+        names = {label: self._name(label) for label in self.classes}
+        return draw_burden(self.annotations, names, self.colours)
 
     # --- strips -------------------------------------------------------------------------------------
 
@@ -488,11 +410,6 @@ def _tile(what: str, value: str, more: str, colour: int | None = None) -> str:
         f'<li{kind}><span class="what">{escape(what)}</span> <span class="value">{escape(value)}</span> '
         f'<span class="more">{escape(more)}</span></li>\n'
     )
-
-
-def _tick(seconds: float) -> str:
-    minutes = round(seconds / 60)
-    return f"{minutes // 60}:{minutes % 60:02d}"
 
 
 def _seconds_of_day(start: datetime.datetime | datetime.time | None) -> float | None:
