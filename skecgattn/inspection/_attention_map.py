@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
-from .._aami import AAMI_CLASSES
 from ._input import (
     check_beats,
     check_ecgs,
@@ -20,18 +19,22 @@ from ._input import (
     rescale_beats,
     unpack_pipeline,
 )
+from ._marks import (
+    draw_band,
+    draw_beat_legend,
+    draw_beats,
+    draw_leads,
+    draw_located,
+    draw_map_scale,
+    draw_shaded_leads,
+)
 from ._paper import (
-    BLUE,
     BOX,
     INK,
-    MUTED,
-    VERMILION,
     as_axes,
     axes_scale,
     check_axes,
     draw_baseline_pulse,
-    draw_beat_legend,
-    draw_map_scale,
     draw_paper,
     figure_scale,
     make_sheets,
@@ -41,7 +44,6 @@ from ._paper import (
 )
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.colors import Colormap
 
 SYMBOL_LANE = 6.0  # mm, above the traces
@@ -375,6 +377,7 @@ class AttentionMapDisplay:
             If `ax` is not made of Axes.
         """
         time, shown = self._time(time_range)
+        rate = self.sampling_rate or 1.0
         end = time[-1] + (time[1] - time[0])
         mm_per_x = speed if self.sampling_rate else WIDTH_WITHOUT_RATE / (end - time[0])
         traces, baselines, top, bottom = self._arrange(shown, gain)
@@ -411,9 +414,14 @@ class AttentionMapDisplay:
             draw_paper(
                 one, xlim, ylim, mm_per_x=mm_per_x, mm_per_mv=gain, time_grid=self.sampling_rate is not None
             )
-            mappable = self._draw_map_and_leads(
-                one, time, values[shown], traces + baselines[:, None], (bottom, top), style, cmap, line_kw
-            )
+            placed = traces + baselines[:, None]
+            if style == "band":
+                mappable = draw_band(one, time, values[shown], (bottom, top), cmap)
+                self.bands_.append(mappable)
+                self.lines_.append(draw_leads(one, time, placed, line_kw))
+            else:
+                self.lines_.append(draw_shaded_leads(one, time, placed, values[shown], cmap, line_kw))
+                mappable = self.lines_[-1][0]
             for lead, baseline in zip(names, baselines, strict=True):
                 draw_baseline_pulse(one, time[0], baseline, mm_per_x=mm_per_x, color=INK, linewidth=0.8)
                 one.annotate(
@@ -425,8 +433,17 @@ class AttentionMapDisplay:
                     fontsize=8,
                     fontweight="bold",
                 )
-            self._draw_beats(one, shown, top + lanes[0] * 0.45)
-            self._draw_located(one, name, shown, bottom, lanes[1])
+            self.beats_.append(draw_beats(one, _inside(self.beats, shown), rate, top + lanes[0] * 0.45))
+            spans, peaks, labels = draw_located(
+                one,
+                _inside((self.located or {}).get(name), shown),
+                rate,
+                (shown.start, shown.stop),
+                (bottom - 0.2 * lanes[1], bottom - 0.65 * lanes[1]),
+            )
+            self.spans_.append(spans)
+            self.located_.append(peaks)
+            self.labels_.append(labels)
             if n_maps > 1 or name != "attention map":
                 one.set_title(name, loc="left", fontsize=10, fontweight="bold")
             if self.sampling_rate is None:
@@ -477,115 +494,6 @@ class AttentionMapDisplay:
         """Return the heights, in mV, of the lanes for words, which do not shrink with the paper."""
         unit = 1 / (scale * gain)
         return SYMBOL_LANE * self._has_beats * unit, LOCATED_LANE * self._has_located * unit
-
-    def _draw_map_and_leads(
-        self,
-        ax: Axes,
-        time: NDArray,
-        values: NDArray,
-        traces: NDArray,
-        extent: tuple[float, float],
-        style: str,
-        cmap: Any,
-        line_kw: dict[str, Any] | None,
-    ) -> Any:
-        from matplotlib.collections import LineCollection
-        from matplotlib.colors import LinearSegmentedColormap, to_rgba
-
-        options: dict[str, Any]
-        if style == "band":
-            if cmap is None:
-                clear, full = (*to_rgba(BLUE)[:3], 0.0), (*to_rgba(BLUE)[:3], 0.55)
-                cmap = LinearSegmentedColormap.from_list("attention band", [clear, full])
-            half = (time[1] - time[0]) / 2
-            mappable = ax.imshow(
-                values[None],
-                cmap=cmap,
-                vmin=0,
-                vmax=1,
-                extent=(time[0] - half, time[-1] + half, *extent),
-                aspect=ax.get_aspect(),
-                zorder=1,
-            )
-            self.bands_.append(mappable)
-            options = {
-                "color": INK,
-                "linewidth": 0.9,
-                "solid_joinstyle": "round",
-                "zorder": 3,
-                **(line_kw or {}),
-            }
-            self.lines_.append([ax.plot(time, trace, **options)[0] for trace in traces])
-            ax.set(xlim=ax.get_xlim(), ylim=ax.get_ylim())
-            return mappable
-
-        if cmap is None:
-            cmap = LinearSegmentedColormap.from_list("attention trace", ["#a9a9a9", BLUE, "#062a4f"])
-        middle = (values[:-1] + values[1:]) / 2
-        options = {"linewidths": 0.9 + 1.6 * middle, "capstyle": "round", "zorder": 3, **(line_kw or {})}
-        lines = []
-        for trace in traces:
-            points = np.column_stack([time, trace])
-            line = LineCollection(list(np.stack([points[:-1], points[1:]], axis=1)), cmap=cmap, **options)
-            line.set_array(middle)
-            line.set_clim(0, 1)
-            lines.append(ax.add_collection(line, autolim=False))
-        self.lines_.append(lines)
-        return lines[0]
-
-    def _draw_beats(self, ax: Axes, shown: slice, height: float) -> None:
-        texts = []
-        for beat in _inside(self.beats, shown):
-            symbol = str(beat["symbol"])
-            normal = symbol in AAMI_CLASSES["N"]
-            texts.append(
-                ax.text(
-                    beat["sample"] / (self.sampling_rate or 1.0),
-                    height,
-                    symbol,
-                    color=MUTED if normal else INK,
-                    fontsize=8 if normal else 10,
-                    fontweight="normal" if normal else "bold",
-                    ha="center",
-                    va="center",
-                    clip_on=True,
-                    parse_math=False,
-                )
-            )
-        self.beats_.append(texts)
-
-    def _draw_located(self, ax: Axes, name: str, shown: slice, bottom: float, lane: float) -> None:
-        from matplotlib.collections import LineCollection
-
-        located = _inside((self.located or {}).get(name), shown)
-        rate = self.sampling_rate or 1.0
-        x, y = [beat["sample"] / rate for beat in located], bottom - 0.2 * lane
-        limits = shown.start, shown.stop
-        spans = [[(np.clip(beat[end], *limits) / rate, y) for end in ("start", "stop")] for beat in located]
-        bars = LineCollection(spans, colors=VERMILION, linewidths=1.6, capstyle="butt", zorder=3)
-        self.spans_.append(ax.add_collection(bars, autolim=False))
-        ends = np.array(spans).reshape(-1, 2)
-        ax.plot(ends[:, 0], ends[:, 1], "|", color=VERMILION, markersize=5, markeredgewidth=1.2, zorder=3)
-        self.located_ += ax.plot(
-            x, [y] * len(x), "^", color=VERMILION, markersize=7, markeredgecolor="white", zorder=4
-        )
-        self.labels_.append(
-            [
-                ax.text(
-                    where,
-                    bottom - 0.65 * lane,
-                    str(beat["label"]),
-                    color=VERMILION,
-                    fontsize=9,
-                    fontweight="bold",
-                    ha="center",
-                    va="center",
-                    clip_on=True,
-                    parse_math=False,
-                )
-                for where, beat in zip(x, located, strict=True)
-            ]
-        )
 
 
 def _inside(beats: NDArray | None, shown: slice) -> NDArray | list[Any]:

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.colorbar import Colorbar
     from matplotlib.figure import Figure
 
 # Hues of Okabe and Ito (2008), told apart in every colour vision; lightness orders them in greyscale.
@@ -81,50 +80,6 @@ def draw_baseline_pulse(
     """Draw the calibration pulse of ECG recorders, 1 mV high and 5 mm wide, ending 1 mm before `right`."""
     x = right - np.array([8, 7, 7, 2, 2, 1]) / mm_per_x
     return np.asarray(ax.plot(x, baseline + np.array([0, 0, 1, 1, 0, 0]), **kwargs))
-
-
-def draw_beat_legend(ax: Axes, *, annotated: bool, located: bool) -> None:
-    """Explain the letters of annotated beats and the triangles of located ones, above the paper."""
-    from matplotlib.lines import Line2D
-
-    handles = []
-    if annotated:
-        handles.append(
-            Line2D(
-                [], [], marker=r"$\mathrm{V}$", color=INK, markersize=6, linestyle="", label="annotated beat"
-            )
-        )
-    if located:
-        handles.append(
-            Line2D([], [], marker="^", color=VERMILION, markersize=6, linewidth=1.6, label="located beat")
-        )
-    if handles:
-        ax.legend(
-            handles=handles,
-            loc="lower right",
-            bbox_to_anchor=(1, 1),
-            borderaxespad=0.3,
-            ncols=len(handles),
-            frameon=False,
-            fontsize=8,
-            handletextpad=0.5,
-            columnspacing=1.5,
-        )
-
-
-def draw_map_scale(ax: Axes, mappable: Any, label: str, mm_per_unit: tuple[float, float]) -> Colorbar:
-    """Draw the map's scale, 22 by 2.2 mm, below the right end of the axis."""
-    x_mm, y_mm = mm_per_unit
-    right, bottom = ax.get_xlim()[1], ax.get_ylim()[0]
-    place = (right - 24 / x_mm, bottom - 9.5 / y_mm, 22 / x_mm, 2.2 / y_mm)
-    inset = ax.inset_axes(place, transform=ax.transData)
-    inset.set_facecolor("white")
-    bar = root_figure(ax).colorbar(mappable, cax=inset, orientation="horizontal", ticks=[0, 1])
-    for spine in inset.spines.values():
-        spine.set(edgecolor=COARSE_GRID, linewidth=0.8)
-    inset.tick_params(labelsize=7, length=0, pad=2)
-    inset.text(-0.06, 0.5, label, transform=inset.transAxes, ha="right", va="center", fontsize=8)
-    return bar
 
 
 def time_ticks(ax: Axes, start: float, stop: float) -> None:
