@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 FALSE_ALARMS = 0.002
 """Share of beats in held-out ECGs without the label that may be located: one false beat in some minutes."""
 
-THRESHOLD_RANGE = (0.3, 0.75)
+THRESHOLD_RANGE = (0.1, 1.0)
 """Bounds of the learned threshold, as shares of the highest score that ECGs with the label typically have."""
 
 NOTHING_LEARNED = 0.5

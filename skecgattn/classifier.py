@@ -19,6 +19,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
+from ._artefacts import add_artefacts
 from ._build import build_for, make_front_end, make_plan, minimum_length
 from ._frontend import FrontEnd
 from ._holdout import check_groups, hold_out
@@ -675,9 +676,13 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         training, held_out = np.flatnonzero(weight), None
         if early_stopping:
             training, held_out = hold_out(labels, training, patients, self.validation_fraction, seed)
-        channels = self._front_end().transform(ecgs, numpy_dtype(self.precision))
+        front_end, dtype = self._front_end(), numpy_dtype(self.precision)
+        channels = front_end.transform(ecgs, dtype)
         samples = Samples(channels, self._labels.encode(labels), weight)
         plan = make_plan(self, samples, seed)
+        if self.sampling_rate is not None and plan.artefacts > 0:
+            noisy = add_artefacts(ecgs, self.sampling_rate, check_random_state(seed))
+            samples = replace(samples, noisy=front_end.transform(noisy, dtype))
         n_channels = channels.values.shape[1]
         if build:
             self._n_channels = n_channels
@@ -688,7 +693,7 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
                 "warm_start=True needs the leads and the channels of the last fit, got "
                 f"{n_channels} channels of {self.n_leads_in_} leads, expected {self._n_channels}."
             )
-        return plan, samples[training], None if held_out is None else samples[held_out]
+        return plan, samples[training], None if held_out is None else replace(samples, noisy=None)[held_out]
 
     def _train(
         self, plan: Plan, training: Samples, held_out: Samples | None, optimizer_state: dict | None = None

@@ -17,6 +17,7 @@ from skorch import NeuralNet
 from skorch.callbacks import Callback, EarlyStopping, GradientNormClipping, LRScheduler
 from skorch.helper import predefined_split
 from torch import Tensor
+from torch.nn import functional
 from torch.optim.lr_scheduler import OneCycleLR
 from torch.utils.data import Dataset
 from tqdm.auto import tqdm
@@ -124,14 +125,18 @@ class Samples:
     target : ndarray of shape (n_samples, n_outputs)
         Target distributions, or indicators.
     weight : ndarray of shape (n_samples,)
+    noisy : Channels, optional
+        Of the same ECGs with artefacts.
     """
 
     channels: Channels
     target: NDArray
     weight: NDArray
+    noisy: Channels | None = None
 
     def __getitem__(self, rows: NDArray) -> Samples:
-        return Samples(self.channels.rows(rows), self.target[rows], self.weight[rows])
+        noisy = None if self.noisy is None else self.noisy.rows(rows)
+        return Samples(self.channels.rows(rows), self.target[rows], self.weight[rows], noisy)
 
 
 @dataclass(frozen=True)
@@ -156,24 +161,48 @@ class Plan:
     verbose: int
     callbacks: Sequence[Any] = field(default_factory=tuple)
 
+    @property
+    def artefacts(self) -> float:
+        """Share of ECGs that are read with artefacts."""
+        return 0.0 if self.augmentation is None else self.augmentation.artefacts
+
 
 class _Batches(Dataset):
-    """Samples that are fetched a whole batch at a time."""
+    """Samples that are fetched a whole batch at a time, in training a share of them with artefacts."""
 
-    def __init__(self, samples: Samples, dtype: torch.dtype) -> None:
-        self.channels = torch.from_numpy(np.ascontiguousarray(samples.channels.values)).to(dtype)
-        beats = samples.channels.heartbeats
-        self.heartbeats = None if beats is None else torch.from_numpy(beats)
+    def __init__(self, samples: Samples, dtype: torch.dtype, artefacts: float = 0.0) -> None:
+        self.channels, self.heartbeats = _tensors(samples.channels, dtype)
         self.target = torch.from_numpy(samples.target).to(dtype)
         self.weight = torch.from_numpy(samples.weight).to(dtype)
+        self.noisy = None if samples.noisy is None or not artefacts else _tensors(samples.noisy, dtype)
+        self.artefacts = artefacts
 
     def __len__(self) -> int:
         return len(self.channels)
 
     def __getitems__(self, rows: list[int]) -> tuple[Tensor, tuple[Tensor | None, Tensor, Tensor]]:
         index = torch.tensor(rows)
+        x = self.channels[index]
         beats = None if self.heartbeats is None else self.heartbeats[index]
-        return self.channels[index], (beats, self.target[index], self.weight[index])
+        if self.noisy is not None:
+            drawn = torch.rand(len(index)) < self.artefacts
+            x[drawn] = self.noisy[0][index[drawn]]
+            if beats is not None and self.noisy[1] is not None:
+                beats, others = _as_wide(beats, self.noisy[1][index])
+                beats[drawn] = others[drawn]
+        return x, (beats, self.target[index], self.weight[index])
+
+
+def _tensors(channels: Channels, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
+    """Return the values and the heartbeats of channels as tensors."""
+    beats = None if channels.heartbeats is None else torch.from_numpy(channels.heartbeats)
+    return torch.from_numpy(np.ascontiguousarray(channels.values)).to(dtype), beats
+
+
+def _as_wide(*heartbeats: Tensor) -> list[Tensor]:
+    """Return heartbeats (n_samples, n) of different n with the largest, filled up with -1."""
+    width = max(beats.shape[1] for beats in heartbeats)
+    return [functional.pad(beats, (0, width - beats.shape[1]), value=-1) for beats in heartbeats]
 
 
 def _as_is(batch: Any) -> Any:
@@ -366,7 +395,7 @@ def train(
                 # the moments only: the learning rate may be the end of a cycle
                 settings = net.optimizer_.state_dict()["param_groups"]
                 net.optimizer_.load_state_dict({**optimizer_state, "param_groups": settings})
-            net.partial_fit(_Batches(training, plan.dtype))
+            net.partial_fit(_Batches(training, plan.dtype, plan.artefacts))
     finally:
         network.eval()
     # the epoch that was broken off does not count

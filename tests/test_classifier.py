@@ -102,7 +102,7 @@ def test_it_learns_and_its_map_finds_the_beats():
     new, truth, _, beats = make_ecg(
         40, sampling_rate=RATE, duration=6, pac=0, n_patients=10, classes=["V"], random_state=1
     )
-    clf = small(width=8, max_epochs=14, lr=1e-2).fit(X, y.ravel(), groups=groups)
+    clf = small(width=8, max_epochs=20, lr=1e-2).fit(X, y.ravel(), groups=groups)
     assert roc_auc_score(truth, clf.predict_proba(new)[:, 1]) > 0.9
     assert clf.history_[-1]["train_loss"] < clf.history_[0]["train_loss"]
     peaks = clf.segment(new).argmax(axis=1)

@@ -9,7 +9,7 @@ from ._parameters import Parameterised
 
 
 class Augmentation(Parameterised):
-    """Random gain, noise and lead dropout, drawn anew for every ECG, and shift, drawn for every batch.
+    """Random gain, noise, lead dropout and artefacts, drawn for every ECG, and shift, drawn for every batch.
 
     Parameters
     ----------
@@ -21,21 +21,32 @@ class Augmentation(Parameterised):
         Largest standard deviation of white noise, as a share of the lead's scale.
     lead_dropout : float, default=0.2
         Probability that a lead is silenced. One lead always stays.
+    artefacts : float, default=0.5
+        Probability that a batch has the noisy copy of an ECG: made once a `fit`, with what moving electrodes
+        and tense muscles add, at signal-to-noise ratios from 0 to 24 dB, before heartbeats are detected. So
+        the networks meet what a detector takes for heartbeats in noise. There are copies where the sampling
+        rate is known; they double the memory that the ECGs take, and 0 does without.
 
     Examples
     --------
     >>> from skecgattn.nn import Augmentation
     >>> Augmentation(noise=0)
-    Augmentation(gain=0.3, shift=0.05, noise=0, lead_dropout=0.2)
+    Augmentation(gain=0.3, shift=0.05, noise=0, lead_dropout=0.2, artefacts=0.5)
     """
 
     def __init__(
-        self, gain: float = 0.3, shift: float = 0.05, noise: float = 0.15, lead_dropout: float = 0.2
+        self,
+        gain: float = 0.3,
+        shift: float = 0.05,
+        noise: float = 0.15,
+        lead_dropout: float = 0.2,
+        artefacts: float = 0.5,
     ) -> None:
         self.gain = gain
         self.shift = shift
         self.noise = noise
         self.lead_dropout = lead_dropout
+        self.artefacts = artefacts
 
     def __call__(
         self, x: Tensor, heartbeats: Tensor | None, n_leads: int, *, per_lead: int = 1

@@ -13,7 +13,8 @@ class ConvolutionalClassifier(nn.Module):
 
     ::
 
-        (B, C, T) -> [halve, convolution] x n_levels -> mean and max over time -> dropout -> (B, n_outputs)
+        (B, C, T) -> stem, stride 4 -> [halve, convolution] x (n_levels - 1) -> mean and max over time
+                  -> dropout -> (B, n_outputs)
 
     The maximum lets one abnormal beat among many normal ones be seen, the mean carries what
     holds for the whole ECG.
@@ -27,9 +28,9 @@ class ConvolutionalClassifier(nn.Module):
     width : int, default=16
         Channels of the first level; each level has half as many again, up to four times `width`.
     n_levels : int, default=5
-        Number of halvings.
+        Number of levels.
     kernel_size : int, default=5
-        Odd kernel size of all convolutions but the first, which is 4 samples wider.
+        Odd kernel size of all convolutions but the first, which is 8 samples wider.
     dropout : float, default=0.2
         Dropout before the linear layer.
 
@@ -55,11 +56,11 @@ class ConvolutionalClassifier(nn.Module):
     ) -> None:
         super().__init__()
         widths = [min(width + width * level // 2, 4 * width) for level in range(n_levels)]
-        self.stride = 2**n_levels
+        self.stride = 2 ** (n_levels + 1)
         blocks: list[nn.Module] = []
         for level, (n_in, n_out) in enumerate(zip((n_channels, *widths[:-1]), widths)):
-            size = kernel_size + 4 if level == 0 else kernel_size
-            blocks.append(ConvolutionBlock(n_in, n_out, size, stride=2))
+            size, stride = (kernel_size, 2) if level else (kernel_size + 8, 4)
+            blocks.append(ConvolutionBlock(n_in, n_out, size, stride=stride))
             blocks.append(ConvolutionBlock(n_out, n_out, kernel_size))
         self.features = nn.Sequential(*blocks)
         self.dropout = nn.Dropout(dropout)
