@@ -101,7 +101,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--hours", type=float, nargs="+", default=[24, 48], help="lengths (default 24 48)")
-    parser.add_argument("--n-jobs", type=int, default=2, help="threads (default 2)")
+    parser.add_argument("--n-jobs", type=int, default=2, help="processes (default 2)")
     parser.add_argument("--model", type=Path, help="a model saved with joblib, instead of training one")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent, help="folder for the tables")
     options = parser.parse_args()
@@ -125,7 +125,7 @@ def main() -> None:
             ]
             busy = os.getloadavg()[0]
             run = subprocess.run(list(map(str, command)), check=True, stdout=subprocess.PIPE, text=True)
-            rows.append({**json.loads(run.stdout), "threads": options.n_jobs, "load before": busy})
+            rows.append({**json.loads(run.stdout), "processes": options.n_jobs, "load before": busy})
             write(options.output / "long_recordings.json", json.dumps(rows, indent=1) + "\n")
             write(options.output / "long_recordings.md", table(rows))
 

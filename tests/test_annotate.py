@@ -89,7 +89,7 @@ def assert_same_later(whole, cropped, by):
 
 
 @pytest.mark.parametrize("options", [{"chunk": 60}, {"chunk": None}, {"chunk": 7.77, "n_jobs": 2}])
-def test_beats_do_not_depend_on_chunks_or_threads(model, record, threshold, whole, options):
+def test_beats_do_not_depend_on_chunks_or_processes(model, record, threshold, whole, options):
     assert_same(annotate(model, record, threshold=threshold, **options), whole)
 
 

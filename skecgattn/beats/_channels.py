@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.cluster.hierarchy import linkage
 
+from ._quantile import quantile
 from ._spans import spans
 
 TEMPLATE_BEFORE, TEMPLATE_AFTER = 0.3, 0.5
@@ -192,7 +193,7 @@ def _describe_rhythm(intervals: NDArray[np.float64], normal: NDArray[np.int64]) 
     logs = np.full(n_beats + 5, np.nan)  # 3 + k: the interval after beat k
     logs[3 : 2 + n_beats] = np.log(intervals)
     before, after = logs[2 : 2 + n_beats], logs[3 : 3 + n_beats]
-    median = np.log(_quantile(ordered, 0.5))
+    median = np.log(quantile(ordered, 0.5))
     around = np.stack([logs[shift : shift + n_beats] for shift in (0, 1, 4, 5)])
     around = np.sort(np.where(np.isnan(around), median, around), axis=0)[1:3].mean(axis=0)
     known = before[normal]
@@ -202,19 +203,11 @@ def _describe_rhythm(intervals: NDArray[np.float64], normal: NDArray[np.int64]) 
         after - median,
         before - logs[1 : 1 + n_beats],
         after - before,
-        before - np.log(_quantile(ordered, 0.8)),
+        before - np.log(quantile(ordered, 0.8)),
         before - around,
-        before - (_quantile(known, 0.5) if len(known) else median),
+        before - (quantile(known, 0.5) if len(known) else median),
     ]
     return np.nan_to_num(np.stack(values))
-
-
-def _quantile(ordered: NDArray[np.float64], share: float) -> float:
-    """Return a quantile of ascending values, interpolated linearly: np.quantile without its overhead."""
-    place = share * (len(ordered) - 1)
-    left = int(place)
-    right = min(left + 1, len(ordered) - 1)
-    return float(ordered[left] + (place - left) * (ordered[right] - ordered[left]))
 
 
 def contrast_channels(

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import sleepecg
 from numpy.typing import ArrayLike, NDArray
-from scipy.ndimage import maximum_filter1d, uniform_filter1d
+from scipy.ndimage import uniform_filter1d
 from scipy.signal import butter, sosfiltfilt
+
+from ._quantile import quantile
 
 try:  # what sleepecg.detect_heartbeats does after its filter, which has no public name
     from sleepecg._heartbeat_detection import _squared_moving_integration, _thresholding
@@ -152,12 +154,12 @@ def _drop_noise(
     energy = (sosfiltfilt(sos, X) ** 2).sum(axis=1)
     width = max(1, round(HEIGHT_WIDTH * sampling_rate))
     height = np.sqrt(np.maximum(uniform_filter1d(energy, width, axis=1), 0))
-    reach = width // 2
-    highest = maximum_filter1d(height, 2 * reach + 1, axis=1)
-    floor = np.median(height, axis=1)
+    floor = NOISE_FLOOR * np.median(height, axis=1)
+    padded = np.pad(height, ((0, 0), (width // 2, width // 2)), mode="edge")
+    around = np.arange(width // 2 * 2 + 1)
     return [
-        _keep_beats(beats, row[beats], NOISE_FLOOR * low)
-        for beats, row, low in zip(heartbeats, highest, floor)
+        _keep_beats(beats, row[beats[:, None] + around].max(axis=1), low)
+        for beats, row, low in zip(heartbeats, padded, floor)
     ]
 
 
@@ -165,14 +167,14 @@ def _keep_beats(beats: NDArray[np.int64], height: NDArray[np.float64], floor: fl
     """Return the detections of one ECG that are no noise, from their heights and those of noise."""
     if len(beats) < 3:
         return beats
-    typical = np.quantile(height, 0.8)
+    typical = quantile(np.sort(height), 0.8)
     high = height >= SMALLEST * typical
     beats, height = beats[high], height[high]
     tall = beats[height >= TALL * typical]
     low = np.flatnonzero(height < min(SMALL * typical, floor))
     if len(tall) < 3 or not len(low):
         return beats
-    longest = LONGEST_GAP * np.median(np.diff(tall))
+    longest = LONGEST_GAP * quantile(np.sort(np.diff(tall)), 0.5)
     kept = list(range(len(beats)))
     for beat in low[np.argsort(height[low], kind="stable")].tolist():
         place = kept.index(beat)

@@ -60,7 +60,7 @@ def report(
     disclosure: Annotated[
         Disclosure, typer.Option(help="What of the recording to scroll through.")
     ] = Disclosure.all,
-    n_jobs: Annotated[int, typer.Option("--n-jobs", "-j", help="Threads; -1: one a core.")] = 1,
+    n_jobs: Annotated[int, typer.Option("--n-jobs", "-j", help="Processes; -1: one a core.")] = 1,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:

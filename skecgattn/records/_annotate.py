@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from numbers import Integral, Real
 from typing import Any, NamedTuple
 
+import cloudpickle
 import numpy as np
 from joblib import effective_n_jobs
+from joblib.externals.loky import ProcessPoolExecutor
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 from sklearn.utils._param_validation import Interval, validate_params
@@ -27,8 +30,11 @@ from skecgattn.records._record import Record, read_record
 from skecgattn.records._stitching import Stitched, Stitcher, Windows
 from skecgattn.records._windows import WindowPlanner
 
-BATCH = 32
+BATCH = 64
 """Windows that the networks read at a time."""
+
+AHEAD = 4
+"""Batches that each of the other processes has to do."""
 
 DEFAULT_WINDOW = 10.0
 """Seconds, where the model does not know the length that it was trained on."""
@@ -200,7 +206,8 @@ def annotate(
         Seconds that are read at a time; None reads the whole recording into memory. The result is the same.
 
     n_jobs : int, default=None
-        Threads that read windows; None is 1, -1 one a core. The result is the same.
+        Processes that read windows; None is 1, -1 one a core. The result is the same. It takes some seconds
+        to start others, so they pay for recordings of hours.
 
     maps : str or path-like, default=None
         File to write the map to, a `.npy` array of float16 and shape (n_maps, n_timesteps). The map is that
@@ -471,7 +478,7 @@ def _batches(reader: _Reader, overlap: float, chunk: float | None) -> Iterator[_
 def _stretches(
     reader: _Reader, overlap: float, chunk: float | None, n_jobs: int | None, maps: bool, verbose: int
 ) -> Iterator[AnnotatedStretch]:
-    """Read the batches in threads, and yield the stretches in order."""
+    """Read the batches, and yield the stretches in order."""
     record, n_maps = reader.record, len(reader.classifier.map_labels_)
     stitcher = Stitcher(record.n_timesteps, reader.rate, reader.length, n_maps, with_maps=maps)
     unreadable = np.empty((0, 2), dtype=np.int64)
@@ -487,26 +494,47 @@ def _stretches(
         total=round(record.duration), desc=record.name, unit=" s", unit_scale=True, disable=not verbose
     ) as bar:
         batches = _batches(reader, overlap, chunk)
-        for windows, found in _in_threads(reader, batches, maps, effective_n_jobs(n_jobs)):
+        for windows, found in _read_all(reader, batches, maps, effective_n_jobs(n_jobs)):
             unreadable = join_stretches(np.concatenate([unreadable, found]))
             if (stitched := stitcher.push(windows)) is not None:
                 yield finish(stitched)
         yield finish(stitcher.flush())
 
 
-def _in_threads(
-    reader: _Reader, batches: Iterator[_Batch], maps: bool, n_threads: int
+def _read_all(
+    reader: _Reader, batches: Iterator[_Batch], maps: bool, n_jobs: int
 ) -> Iterator[tuple[Windows, NDArray[np.int64]]]:
-    """Yield what is read in batches, in order; few of them are in memory at a time."""
+    """Yield what is read in batches, in order; few of them are in memory at a time.
+
+    This process reads too, for it need not be started; the others get a few batches ahead.
+    """
+    if n_jobs == 1:
+        for batch in batches:
+            yield reader.read(batch, maps)
+        return
+    # threads would wait for each other: a third of the time goes into Python's own steps
+    executor = ProcessPoolExecutor(n_jobs - 1)
+    model = cloudpickle.dumps(reader)
     running: deque[Future[tuple[Windows, NDArray[np.int64]]]] = deque()
-    with ThreadPoolExecutor(n_threads) as pool:
-        try:
-            for batch in batches:
-                running.append(pool.submit(reader.read, batch, maps))
-                if len(running) > 2 * n_threads:
-                    yield running.popleft().result()
-            while running:
+    try:
+        for batch in batches:
+            if sum(not future.done() for future in running) < AHEAD * (n_jobs - 1):
+                running.append(executor.submit(_read_elsewhere, model, batch, maps))
+            else:
+                running.append(Future())
+                running[-1].set_result(reader.read(batch, maps))
+            while running and running[0].done():
                 yield running.popleft().result()
-        finally:
-            for future in running:
-                future.cancel()
+        while running:
+            yield running.popleft().result()
+    finally:
+        executor.shutdown(kill_workers=True)
+
+
+def _read_elsewhere(model: bytes, batch: _Batch, maps: bool) -> tuple[Windows, NDArray[np.int64]]:
+    """Return what another process reads."""
+    reader: _Reader = _load(model)
+    return reader.read(batch, maps)
+
+
+_load = functools.lru_cache(maxsize=1)(cloudpickle.loads)
