@@ -35,9 +35,17 @@ def make_front_end(estimator: Any) -> FrontEnd:
         estimator.resample_to,
         None if band is None else (band[0], band[1]),
         estimator.scale,
-        estimator.rhythm,
+        _reads_rhythm(estimator.segmenter) if estimator.rhythm == "auto" else estimator.rhythm,
         estimator.contrast,
     )
+
+
+def _reads_rhythm(segmenter: Any) -> bool:
+    """Tell whether the rhythm helps: not where every sample is judged.
+
+    The pause after a premature beat tells as much as the early beat itself, and marking it is enough.
+    """
+    return segmenter in ("auto", "beat", None) or getattr(segmenter, "reads_beats", False)
 
 
 def minimum_length(estimator: Any) -> int:

@@ -94,9 +94,11 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
     scale : bool, default=True
         Whether every lead of every ECG is centred and scaled to its own 5% to 95% range.
 
-    rhythm : bool, default=True
+    rhythm : bool or "auto", default="auto"
         Whether the networks also read channels that tell how early or late each detected heartbeat and
         its neighbours come (:func:`skecgattn.beats.rhythm_channels`). The map multiplies them like the leads.
+        "auto" does where the segmenter judges heartbeats ("auto", "beat"), or there is none. One that judges
+        every sample may mark the pause after a premature beat instead of the beat.
 
     contrast : bool, default=True
         Whether the networks also read, for every lead, the difference of every beat to the patient's
@@ -236,7 +238,7 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         "resample_to": [Interval(Real, 0, None, closed="neither"), None],
         "band": [tuple, list, None],
         "scale": ["boolean"],
-        "rhythm": ["boolean"],
+        "rhythm": ["boolean", StrOptions({"auto"})],
         "contrast": ["boolean"],
         "normal_class": "no_validation",
         "class_weight": [dict, list, StrOptions({"balanced"}), None],
@@ -272,7 +274,7 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         resample_to: float | None = 180.0,
         band: tuple[float | None, float | None] | None = (0.5, 40.0),
         scale: bool = True,
-        rhythm: bool = True,
+        rhythm: bool | str = "auto",
         contrast: bool = True,
         normal_class: Any = "auto",
         class_weight: dict | list | str | None = None,

@@ -19,10 +19,17 @@ from sklearn.utils._param_validation import InvalidParameterError
 from skorch.callbacks import Callback, Checkpoint
 
 from skecgattn import AttentionECGClassifier
-from skecgattn.beats import BEAT_DTYPE
+from skecgattn.beats import BEAT_DTYPE, N_RHYTHM
 from skecgattn.datasets import make_ecg
 from skecgattn.exceptions import ECGWarning, TrainingDivergedError
-from skecgattn.nn import Augmentation, BeatSegmenter, CrossEntropy, Evidence, MultipleInstance
+from skecgattn.nn import (
+    Augmentation,
+    BeatSegmenter,
+    CrossEntropy,
+    Evidence,
+    MultipleInstance,
+    UNetSegmenter,
+)
 
 RATE = 128
 SMALL = {
@@ -112,6 +119,24 @@ def test_it_learns_and_its_map_finds_the_beats():
         nearest = np.abs(beats[row]["sample"] - peaks[row]).argmin()
         hits += beats[row]["symbol"][nearest] == "V"
     assert hits / len(rows) > 0.6  # chance is the share of V beats, about 0.2
+
+
+@pytest.mark.parametrize(
+    ("segmenter", "rhythm", "n_channels"),
+    [
+        ("auto", "auto", 4 + N_RHYTHM),
+        ("beat", False, 4),
+        ("unet", "auto", 4),  # it may mark the pause after the beat
+        ("unet", True, 4 + N_RHYTHM),
+        (None, "auto", 4 + N_RHYTHM),
+        (UNetSegmenter, "auto", 4),
+        (BeatSegmenter, "auto", 4 + N_RHYTHM),
+    ],
+)
+def test_rhythm_is_read_where_beats_are_judged(binary, segmenter, rhythm, n_channels):
+    X, y, _ = binary
+    clf = small(segmenter=segmenter, rhythm=rhythm, max_epochs=1, early_stopping=False).fit(X, y)
+    assert clf._n_channels == n_channels
 
 
 @pytest.mark.parametrize(

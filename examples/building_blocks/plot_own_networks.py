@@ -100,11 +100,11 @@ print("Logits of classes:", RecurrentClassifier(4, 2)(torch.zeros(2, 4, 1000)).s
 # What counts as evidence depends on the channels that the networks read. The rhythm channels tell of each
 # beat how early or late it comes. A pause after an early beat makes the *next* beat late, so that a network
 # which judges samples may mark that one and still tell the classes apart. The library's own "beat"
-# segmenter judges each heartbeat by itself; with a segmenter like the one above, ``rhythm=False`` leaves
-# the shape of the beats as the only evidence.
+# segmenter judges each heartbeat by itself; with a segmenter like the one above, ``rhythm="auto"``, the
+# default, leaves the shape of the beats as the only evidence.
 settings = {
-    "no charge": {"objective": Evidence(area=0.0), "rhythm": False},
-    "area charged": {"objective": Evidence(area=1.0), "rhythm": False},
+    "no charge": {"objective": Evidence(area=0.0)},
+    "area charged": {"objective": Evidence(area=1.0)},
     "with rhythm": {"objective": Evidence(area=1.0), "rhythm": True},
 }
 rows, maps = {}, {}
