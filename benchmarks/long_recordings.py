@@ -5,17 +5,20 @@ DS1 for a few epochs, and annotates each recording in a process of its own. Writ
 ``long_recordings.json`` and ``long_recordings.md`` beside this file::
 
     python benchmarks/long_recordings.py
-    python benchmarks/long_recordings.py --hours 1 2 --n-jobs 1 --output /tmp
+    python benchmarks/long_recordings.py --hours 1 2 --n-jobs 2 --output /tmp
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +69,36 @@ print(json.dumps({
 """
 
 
+def memory_of(pid: int) -> float:
+    """Return the MB that a process and all that it has started take, what they share counted once.
+
+    0 where the system does not tell (`/proc`, Linux).
+    """
+    total, waiting = 0, [pid]
+    while waiting:
+        process = Path(f"/proc/{waiting.pop()}")
+        try:
+            total += int(re.search(r"^Pss:\s+(\d+) kB", (process / "smaps_rollup").read_text(), re.M)[1])
+            for children in process.glob("task/*/children"):
+                waiting += map(int, children.read_text().split())
+        except (OSError, TypeError):  # it has ended
+            continue
+    return total * 1024 / 1e6
+
+
+def measure(command: list[str]) -> dict[str, Any]:
+    """Return what a process prints, and the peak of the memory that it took with those it started."""
+    highest = 0.0
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        while process.poll() is None:
+            highest = max(highest, memory_of(process.pid))
+            time.sleep(0.5)
+        output = process.stdout.read() if process.stdout else ""
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command)
+    return {**json.loads(output), "peak memory of all processes (MB)": highest}
+
+
 def build(folder: Path, hours: float, signals: list[np.ndarray]) -> Path:
     """Join recordings (n_leads, n) at `NEW_RATE`, over and over, and write a WFDB record."""
     name, left = f"long{hours:g}".replace(".", "_"), round(hours * 3600 * NEW_RATE)
@@ -101,7 +134,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--hours", type=float, nargs="+", default=[24, 48], help="lengths (default 24 48)")
-    parser.add_argument("--n-jobs", type=int, default=2, help="processes (default 2)")
+    parser.add_argument("--n-jobs", type=int, nargs="+", default=[1, 2], help="processes (default 1 2)")
     parser.add_argument("--model", type=Path, help="a model saved with joblib, instead of training one")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent, help="folder for the tables")
     options = parser.parse_args()
@@ -113,19 +146,12 @@ def main() -> None:
             train(model)
         records = [r for part in ("ds1", "ds2") for r in fetch_mitbih(part, verbose=False).records]
         signals = [resample(r.signal.astype(np.float32), RATE, NEW_RATE) for r in records]
-        for hours in tqdm(options.hours, desc="recordings"):
-            command = [
-                sys.executable,
-                "-c",
-                MEASURE,
-                model,
-                build(folder, hours, signals),
-                options.n_jobs,
-                folder,
-            ]
+        runs = list(itertools.product(options.hours, options.n_jobs))
+        for hours, n_jobs in tqdm(runs, desc="recordings"):
+            record = build(folder, hours, signals)
+            command = [sys.executable, "-c", MEASURE, model, record, n_jobs, folder]
             busy = os.getloadavg()[0]
-            run = subprocess.run(list(map(str, command)), check=True, stdout=subprocess.PIPE, text=True)
-            rows.append({**json.loads(run.stdout), "processes": options.n_jobs, "load before": busy})
+            rows.append({"processes": n_jobs, **measure(list(map(str, command))), "load before": busy})
             write(options.output / "long_recordings.json", json.dumps(rows, indent=1) + "\n")
             write(options.output / "long_recordings.md", table(rows))
 
