@@ -25,6 +25,7 @@ from _tables import (
     epochs,
     make_parser,
     markdown,
+    paired,
     train,
     windows,
     write,
@@ -129,6 +130,7 @@ def table(results: dict[str, list[dict[str, Any]]]) -> str:
                 cells = [cell(rows, *path) for path in paths]
                 body.append([f"{method} + {source}" if source else method, len(rows), *cells])
         lines += [*markdown(["method", "seeds", "window AUC", *names, *told], body), ""]
+        lines += differences(results, label)
     times = []
     for method, rows in results.items():
         seconds = np.mean([row["training time (s)"] for row in rows])
@@ -136,6 +138,34 @@ def table(results: dict[str, list[dict[str, Any]]]) -> str:
         times.append([method, f"{seconds:.0f}", f"{speed:.0f}"])
     lines += ["### Time", "", *markdown(["method", "training (s)", "windows a second"], times)]
     return "\n".join(lines) + "\n"
+
+
+def differences(results: dict[str, list[dict[str, Any]]], label: str) -> list[str]:
+    """Return the lines of a table: the default's scores of a class minus each other method's."""
+    scores = ("pointing game", "attention mass", "beat AP")
+    seeded = {
+        method: [{**row, "seed": seed} for seed, row in enumerate(rows)] for method, rows in results.items()
+    }
+    ours = seeded.pop("default", [])
+    if not ours or not seeded:
+        return []
+    body = [
+        [
+            f"{method} + {source}" if source else method,
+            *(
+                paired(ours, rows, "maps", "", label, name, against=("maps", source, label, name))
+                for name in scores
+            ),
+        ]
+        for method, rows in seeded.items()
+        for source in rows[0]["maps"]
+    ]
+    return [
+        "The default minus each, paired over seeds (t test):",
+        "",
+        *markdown(["method", *scores], body),
+        "",
+    ]
 
 
 def main() -> None:
