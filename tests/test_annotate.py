@@ -1,16 +1,20 @@
 from __future__ import annotations
 
+import copy
 import json
 import os
+import threading
 import warnings
 from pathlib import Path
 
+import cloudpickle
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
+from skorch.callbacks import Callback
 
 from skecgattn import AttentionECGClassifier
 from skecgattn.datasets import make_ecg
@@ -27,6 +31,7 @@ from skecgattn.records import (
     iter_annotate,
     read_record,
 )
+from skecgattn.records._annotate import _batches, _Reader
 from skecgattn.records._annotations import HEARTBEAT
 from skecgattn.records._readability import judge
 from skecgattn.records._stitching import Stitcher, Windows
@@ -91,6 +96,28 @@ def assert_same_later(whole, cropped, by):
 @pytest.mark.parametrize("options", [{"chunk": 60}, {"chunk": None}, {"chunk": 7.77, "n_jobs": 2}])
 def test_beats_do_not_depend_on_chunks_or_processes(model, record, threshold, whole, options):
     assert_same(annotate(model, record, threshold=threshold, **options), whole)
+
+
+def test_other_processes_get_what_reads_alone(model, ecg):
+    """Neither the recording, which may be a day in memory, nor callbacks that cannot leave the process."""
+    record = Record.from_array(ecg[0], RATE, LEADS)
+    reader = _Reader(clone_with_lock(model), record, None, None, None)
+    sent = cloudpickle.dumps(reader)
+    assert len(sent) < ecg[0].nbytes
+    assert len(sent) < len(cloudpickle.dumps(model)) / 2
+    batch = next(_batches(reader, 1.5, None))
+    windows, unreadable = reader.read(batch, maps=True)
+    others, too = cloudpickle.loads(sent).read(batch, maps=True)
+    np.testing.assert_array_equal(windows.maps, others.maps)
+    np.testing.assert_array_equal(unreadable, too)
+    assert reader.classifier.callbacks
+    assert reader.classifier._optimizer_state
+
+
+def clone_with_lock(model):
+    callback = Callback()
+    callback.lock = threading.Lock()
+    return copy.copy(model).set_params(callbacks=[callback])
 
 
 @pytest.mark.parametrize("by", [1, 777, 3601])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
 import os
@@ -328,6 +329,12 @@ class _Reader:
             )
         self.length = min(round(self.seconds * self.rate), record.n_timesteps)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what other processes get: neither the recording nor what only training needs."""
+        classifier = copy.copy(self.classifier).set_params(callbacks=None)
+        classifier._optimizer_state = None
+        return {**vars(self), "classifier": classifier, "model": None, "record": None}
+
     def read(self, batch: _Batch, maps: bool) -> tuple[Windows, NDArray[np.int64]]:
         """Return what the model sees in the readable windows, and the unreadable stretches (n, 2)."""
         unreadable, hidden = judge(batch.signal, batch.first, batch.edges, self.rate)
@@ -513,8 +520,8 @@ def _read_all(
             yield reader.read(batch, maps)
         return
     # threads would wait for each other: a third of the time goes into Python's own steps
-    executor = ProcessPoolExecutor(n_jobs - 1)
     model = cloudpickle.dumps(reader)
+    executor = ProcessPoolExecutor(n_jobs - 1)
     running: deque[Future[tuple[Windows, NDArray[np.int64]]]] = deque()
     try:
         for batch in batches:
