@@ -45,6 +45,13 @@ def test_heartbeats_of_synthetic_ecg(heart_rate, n_leads, sampling_rate):
     assert predictivity > 0.96
 
 
+@pytest.mark.parametrize("sampling_rate", [50, 60, 100])
+def test_heartbeats_at_low_rates(sampling_rate):
+    X, _, _, beats = make_ecg(12, sampling_rate=sampling_rate, pvc=0, pac=0, random_state=0)
+    assert min(share_found(X, beats, sampling_rate)) > 0.96
+    assert all(found[-1] < X.shape[2] for found in detect_heartbeats(X, sampling_rate))
+
+
 @pytest.mark.parametrize("n_leads", [1, 12])
 def test_slow_rhythm_is_not_missed(n_leads):
     X, _, _, beats = make_ecg(
