@@ -58,17 +58,24 @@ def add_artefacts(X: NDArray, sampling_rate: float, rng: np.random.RandomState) 
         time = np.arange(block.shape[2])
         inside = (time >= recorded[:, :1]) & (time < recorded[:, 1:])
         ratio = rng.uniform(*RATIO, size=(len(block), 1, 1))
-        power = _height(block, sampling_rate) ** 2 / 8 * 10 ** (-ratio / 10)
+        power = _height(block, recorded, sampling_rate) ** 2 / 8 * 10 ** (-ratio / 10)
         block += (_noise(block.shape, sampling_rate, rng) * np.sqrt(power)) * inside[:, None]
     return noisy
 
 
-def _height(X: NDArray, sampling_rate: float) -> NDArray:
-    """Return how high the QRS complexes of each lead are: the median range of a second, (n, n_leads, 1)."""
+def _height(X: NDArray, recorded: NDArray[np.int64], sampling_rate: float) -> NDArray:
+    """Return how high the QRS complexes of each lead are: the median range of a recorded second.
+
+    Of shape (n_samples, n_leads, 1).
+    """
     second = min(round(sampling_rate), X.shape[2])
     n_seconds = X.shape[2] // second
     seconds = X[:, :, : n_seconds * second].reshape(*X.shape[:2], n_seconds, second)
-    return np.median(np.ptp(seconds, axis=3), axis=2)[:, :, None]
+    ranges = np.ptp(seconds, axis=3)
+    starts = np.arange(n_seconds) * second
+    padded = (starts + second <= recorded[:, :1]) | (starts >= recorded[:, 1:])
+    padded &= ~padded.all(axis=1, keepdims=True)  # less than the last second is recorded
+    return np.nanmedian(np.where(padded[:, None], np.nan, ranges), axis=2)[:, :, None]
 
 
 def _noise(shape: tuple[int, ...], sampling_rate: float, rng: np.random.RandomState) -> NDArray:

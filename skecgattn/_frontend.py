@@ -161,6 +161,7 @@ def hold_padding(X: NDArray, shortest: int) -> tuple[NDArray, NDArray[np.int64]]
         Start and stop of what is no padding; all of an ECG that is constant throughout.
     """
     n_samples, _, n_timesteps = X.shape
+    shortest = max(1, shortest)  # a single sample always stands still
     recorded = np.tile(np.array([0, n_timesteps]), (n_samples, 1))
     ends = [X[..., : shortest + 1], X[..., -shortest - 1 :]]
     still = [(end == end[..., :1]).all(axis=(1, 2)) for end in ends]

@@ -50,6 +50,26 @@ def test_what_was_not_recorded_stays(ecgs):
     assert (noisy[2, 0, 300:1700] != X[2, 0, 300:1700]).all()
 
 
+def test_padding_does_not_weaken_the_noise(ecgs):
+    X = ecgs[0].astype(np.float32)
+    padded = np.pad(X, ((0, 0), (0, 0), (4 * X.shape[2], 60)))
+    noise = add_artefacts(padded, RATE, np.random.RandomState(0)) - padded
+    ranges = np.ptp(X.reshape(*X.shape[:2], 10, RATE), axis=3)
+    power = np.median(ranges, axis=2) ** 2 / 8
+    ratio = 10 * np.log10(power / noise[:, :, 4 * X.shape[2] : -60].var(axis=2))
+    assert RATIO[0] - 6 < ratio.min()
+    assert ratio.max() < RATIO[1] + 6
+    # hardly anything recorded: the last part of a second
+    X[:, :, :-60] = 0
+    assert np.isfinite(add_artefacts(X[:, :, 90:], RATE, np.random.RandomState(0))).all()
+
+
+def test_every_sample_of_a_slow_ecg_is_recorded(ecgs):
+    X = ecgs[0][:, :, ::9]  # 20 Hz: the shortest padding is less than a sample
+    noisy = add_artefacts(X, 20, np.random.RandomState(0))
+    assert (noisy[:, :, [0, -1]] != X[:, :, [0, -1]].astype(np.float32)).any(axis=1).all()
+
+
 def test_networks_learn_from_noisy_copies(ecgs):
     X, y, *_ = ecgs
 
