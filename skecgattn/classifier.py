@@ -695,7 +695,10 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
                 "warm_start=True needs the leads and the channels of the last fit, got "
                 f"{n_channels} channels of {self.n_leads_in_} leads, expected {self._n_channels}."
             )
-        return plan, samples[training], None if held_out is None else replace(samples, noisy=None)[held_out]
+        if held_out is not None:
+            return plan, samples[training], replace(samples, noisy=None)[held_out]
+        # a selection is a copy, which may be most of the memory
+        return plan, samples if len(training) == len(ecgs) else samples[training], None
 
     def _train(
         self, plan: Plan, training: Samples, held_out: Samples | None, optimizer_state: dict | None = None
