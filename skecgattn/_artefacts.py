@@ -22,8 +22,8 @@ STEEPNESS = (1.5, 4.0)
 LOWEST = 0.3
 """Hz below which there is no noise: baselines wander there, which the band-pass takes out."""
 
-KNOTS = (0.5, 5.0)
-"""Bounds of how often a second the noise's size changes."""
+CHANGES = (0.5, 5.0)
+"""Bounds of how often a second the noise grows or shrinks."""
 
 LARGEST_BURSTS = 1.0
 """Largest standard deviation of the logarithm of the noise's size."""
@@ -83,17 +83,20 @@ def _noise(shape: tuple[int, ...], sampling_rate: float, rng: np.random.RandomSt
     n_samples, n_leads, n_timesteps = shape
     each = (n_samples, 1, 1)
     frequency = np.fft.rfftfreq(n_timesteps, 1 / sampling_rate)
+    # noise of all frequencies, which falls from the corner on
     corner = CORNER[0] * (CORNER[1] / CORNER[0]) ** rng.uniform(size=each)
     response = (frequency > LOWEST) / np.sqrt(1 + (frequency / corner) ** rng.uniform(*STEEPNESS, size=each))
     real, imaginary = rng.standard_normal((2, n_samples, n_leads + 1, len(frequency)))
     noise = np.fft.irfft((real + 1j * imaginary) * response, n=n_timesteps, axis=2)
+    # a share of the power is the same in all leads, upright or upside down
     shared = rng.uniform(size=each)
     common = noise[:, n_leads:] * rng.choice([-1, 1], size=(n_samples, n_leads, 1))
     noise = np.sqrt(1 - shared) * noise[:, :n_leads] + np.sqrt(shared) * common
-    n_knots = max(2, round(n_timesteps / sampling_rate * rng.uniform(*KNOTS)))
-    size = rng.uniform(0, LARGEST_BURSTS, size=(n_samples, 1)) * rng.standard_normal((n_samples, n_knots))
-    place = np.linspace(0, n_knots - 1, n_timesteps)
-    left = np.minimum(place.astype(int), n_knots - 2)
-    share = place - left
-    noise *= np.exp(size[:, left] * (1 - share) + size[:, left + 1] * share)[:, None]
+    # bursts: the logarithm of the size is random at some times, and changes evenly from one to the next
+    n_times = max(2, round(n_timesteps / sampling_rate * rng.uniform(*CHANGES)))
+    size = rng.uniform(0, LARGEST_BURSTS, size=(n_samples, 1)) * rng.standard_normal((n_samples, n_times))
+    place = np.linspace(0, n_times - 1, n_timesteps)
+    before = np.minimum(place.astype(int), n_times - 2)
+    share = place - before
+    noise *= np.exp(size[:, before] * (1 - share) + size[:, before + 1] * share)[:, None]
     return noise / (noise.std(axis=2, keepdims=True) + 1e-12)

@@ -35,7 +35,7 @@ BATCH = 64
 """Windows that the networks read at a time."""
 
 AHEAD = 4
-"""Batches that each of the other processes has to do."""
+"""Batches that are handed to each of the other processes before this one reads a batch itself."""
 
 DEFAULT_WINDOW = 10.0
 """Seconds, where the model does not know the length that it was trained on."""
