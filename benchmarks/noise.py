@@ -1,13 +1,13 @@
 """Whether abnormal beats are still found when the electrodes move or muscles tense.
 
-The default estimator, trained on clean DS1 as in ``localisation.py``, reads DS2 with the noise of the MIT-BIH
-Noise Stress Test Database mixed in: electrode motion ("em") and muscle artefact ("ma"). Each record gets the
-whole half hour of noise, from a random place on and round (one seed for all runs), the leads the two channels
-of it. The signal-to-noise ratio is that of the database's own program nst (Moody, Muldrow and Mark 1984),
-each lead on its own: signal power is the squared mean peak-to-peak amplitude of the first 300 normal QRS
-complexes over 8, noise power the squared mean of the standard deviations of the first 300 seconds of noise;
-both means without the highest and lowest 5%. For record 118 and "em" that gives the gains of the
-published 118e_6 to within 2%.
+The default estimator, trained on DS1 as in ``localisation.py`` (its noisy copies are of its own making),
+reads DS2 with the noise of the MIT-BIH Noise Stress Test Database mixed in: electrode motion ("em") and
+muscle artefact ("ma"). Each record gets the whole half hour of noise, from a random place on and round (one
+seed for all runs), the leads the two channels of it. The signal-to-noise ratio is that of the database's own
+program nst (Moody, Muldrow and Mark 1984), each lead on its own: signal power is the squared mean
+peak-to-peak amplitude of the first 300 normal QRS complexes over 8, noise power the squared mean of the
+standard deviations of the first 300 seconds of noise; both means without the highest and lowest 5%. For
+record 118 and "em" that gives the gains of the published 118e_6 to within 2%.
 
 Writes ``noise.json`` and ``noise.md`` beside this file, row by row: a run that was killed goes on where it
 was. ``--models`` takes the trainings that ``localisation.py --save-models`` has left::

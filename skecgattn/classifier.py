@@ -129,7 +129,8 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         Weight decay of AdamW; with 0 it is Adam.
 
     augmentation : bool or Augmentation, default=True
-        Random gain, shift, noise and lead dropout in training.
+        Random gain, shift, white noise, lead dropout and artefacts in training, see
+        :class:`skecgattn.nn.Augmentation`.
 
     early_stopping : bool, default=False
         Whether ECGs are held out from training to stop when their loss no longer falls, to restore the
@@ -158,9 +159,9 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
 
     n_threads : int or None, default=1
         Threads that torch computes with on the CPU in this estimator. With another number sums are rounded
-        otherwise, which training can make a difference of some per cent in a probability: one
-        thread gives the same weights in a script, in joblib's workers and on a bigger machine, and leaves
-        the cores to a parallel search. A single `fit` is faster with more; None takes torch's own number.
+        otherwise, which training can turn into some per cent of a probability: one thread gives the same
+        weights in a script, in joblib's workers and on a bigger machine, and leaves the cores to a parallel
+        search. A single `fit` is faster with more; None takes torch's own number.
 
     random_state : int, RandomState instance or None, default=None
         Decides initial weights, validation split, batches, augmentation and dropout.

@@ -3,8 +3,8 @@ Noise
 =====
 
 How much noise does a model stand? The MIT-BIH Noise Stress Test Database has records of noise without ECG,
-of electrode motion and of muscles, to be added to clean ECG. This example trains on ECG as it is, tests on
-others with more and more noise, and draws the curves.
+of electrode motion and of muscles, to be added to clean ECG. This example trains on ECG without that noise,
+tests on others with more and more of it, and draws the curves.
 """
 
 # %%
@@ -99,7 +99,8 @@ def add_noise(name, ratio):
 # Training on clean ECG
 # ---------------------
 #
-# The estimator augments by white noise, among others, but has never seen an electrode move.
+# Half of the training reads copies to which the estimator has added artefacts of its own making
+# (:class:`~skecgattn.nn.Augmentation`). The recorded noise of the test it has never seen.
 clf = AttentionECGClassifier(sampling_rate=RATE, resample_to=100, batch_size=16, max_epochs=8, random_state=0)
 clf.fit(X, y)
 

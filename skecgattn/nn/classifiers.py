@@ -13,8 +13,8 @@ class ConvolutionalClassifier(nn.Module):
 
     ::
 
-        (B, C, T) -> stem, stride 4 -> [halve, convolution] x (n_levels - 1) -> mean and max over time
-                  -> dropout -> (B, n_outputs)
+        (B, C, T) -> stride 4, convolution -> [halve, convolution] x (n_levels - 1)
+                  -> mean and max over time -> dropout -> (B, n_outputs)
 
     The maximum lets one abnormal beat among many normal ones be seen, the mean carries what
     holds for the whole ECG.
@@ -26,7 +26,7 @@ class ConvolutionalClassifier(nn.Module):
     n_outputs : int
         Logits to compute.
     width : int, default=16
-        Channels of the first level; each level has half as many again, up to four times `width`.
+        Channels of the first level; each level adds half of `width`, up to four times `width`.
     n_levels : int, default=5
         Number of levels.
     kernel_size : int, default=5

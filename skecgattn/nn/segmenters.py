@@ -26,11 +26,11 @@ class UNetSegmenter(nn.Module):
     Parameters
     ----------
     n_channels : int
-        Channels of the input: leads, and rhythm channels where there are any.
+        Channels of the input: leads, and those that describe the heartbeats where there are any.
     n_maps : int
         Maps to compute, K.
     width : int, default=16
-        Channels after the stem. Each level has half as many again, up to four times `width`.
+        Channels after the stem. Each level adds half of `width`, up to four times `width`.
     n_levels : int, default=4
         Number of halvings below the stem.
     kernel_size : int, default=5
