@@ -24,6 +24,7 @@ from skecgattn.records import (
     Record,
     RecordAnnotations,
     UnreadableRecordError,
+    _annotate,
     annotate,
     beat_symbols,
     find_bigeminy,
@@ -94,7 +95,10 @@ def assert_same_later(whole, cropped, by):
 
 
 @pytest.mark.parametrize("options", [{"chunk": 60}, {"chunk": None}, {"chunk": 7.77, "n_jobs": 2}])
-def test_beats_do_not_depend_on_chunks_or_processes(model, record, threshold, whole, options):
+def test_beats_do_not_depend_on_chunks_or_processes(model, record, threshold, whole, options, monkeypatch):
+    monkeypatch.setattr(_annotate, "SHORTEST_SHARED", 0)
+    monkeypatch.setattr(_annotate, "BATCH", 3)
+    monkeypatch.setattr(_annotate, "AHEAD", 1)
     assert_same(annotate(model, record, threshold=threshold, **options), whole)
 
 

@@ -37,6 +37,9 @@ BATCH = 64
 AHEAD = 4
 """Batches that are handed to each of the other processes before this one reads a batch itself."""
 
+SHORTEST_SHARED = 7200.0
+"""Seconds of a recording that are read sooner than another process is there to help."""
+
 DEFAULT_WINDOW = 10.0
 """Seconds, where the model does not know the length that it was trained on."""
 
@@ -207,8 +210,8 @@ def annotate(
         Seconds that are read at a time; None reads the whole recording into memory. The result is the same.
 
     n_jobs : int, default=None
-        Processes that read windows; None is 1, -1 one a core. The result is the same. It takes some seconds
-        to start others, so they pay for recordings of hours.
+        Processes that read windows; None is 1, -1 one a core. The result is the same. Recordings of less than
+        two hours are read by this process alone, which takes less time than to start another.
 
     maps : str or path-like, default=None
         File to write the map to, a `.npy` array of float16 and shape (n_maps, n_timesteps). The map is that
@@ -501,7 +504,10 @@ def _stretches(
         total=round(record.duration), desc=record.name, unit=" s", unit_scale=True, disable=not verbose
     ) as bar:
         batches = _batches(reader, overlap, chunk)
-        for windows, found in _read_all(reader, batches, maps, effective_n_jobs(n_jobs)):
+        n_processes = effective_n_jobs(n_jobs)
+        if record.duration < SHORTEST_SHARED:
+            n_processes = 1
+        for windows, found in _read_all(reader, batches, maps, n_processes):
             unreadable = join_stretches(np.concatenate([unreadable, found]))
             if (stitched := stitcher.push(windows)) is not None:
                 yield finish(stitched)
@@ -509,23 +515,23 @@ def _stretches(
 
 
 def _read_all(
-    reader: _Reader, batches: Iterator[_Batch], maps: bool, n_jobs: int
+    reader: _Reader, batches: Iterator[_Batch], maps: bool, n_processes: int
 ) -> Iterator[tuple[Windows, NDArray[np.int64]]]:
     """Yield what is read in batches, in order; few of them are in memory at a time.
 
     This process reads too, for it need not be started; the others get a few batches ahead.
     """
-    if n_jobs == 1:
+    if n_processes == 1:
         for batch in batches:
             yield reader.read(batch, maps)
         return
     # threads would wait for each other: a third of the time goes into Python's own steps
     model = cloudpickle.dumps(reader)
-    executor = ProcessPoolExecutor(n_jobs - 1)
+    executor = ProcessPoolExecutor(n_processes - 1)
     running: deque[Future[tuple[Windows, NDArray[np.int64]]]] = deque()
     try:
         for batch in batches:
-            if sum(not future.done() for future in running) < AHEAD * (n_jobs - 1):
+            if sum(not future.done() for future in running) < AHEAD * (n_processes - 1):
                 running.append(executor.submit(_read_elsewhere, model, batch, maps))
             else:
                 running.append(Future())
