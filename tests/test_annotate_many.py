@@ -17,7 +17,7 @@ from skecgattn import AttentionECGClassifier, save
 from skecgattn.datasets import make_ecg
 from skecgattn.datasets._wfdb import quiet_wfdb
 from skecgattn.nn import ConvolutionalClassifier
-from skecgattn.records import Record, annotate, annotate_many, read_record
+from skecgattn.records import Record, _many, annotate, annotate_many, read_record
 
 RATE = 128
 NAMES = ("one", "two", "three")
@@ -304,3 +304,18 @@ def test_a_record_object_is_known_by_its_leads(model, paths, output):
     assert statuses(annotate_many(model, [read_record(paths[0])], output)) == ["skipped"]
     swapped = record.select_leads(["II", "I"])
     assert statuses(annotate_many(model, [swapped], output)) == ["done"]
+
+
+def test_a_single_recording_is_shared_among_processes(model, paths, output, monkeypatch):
+    asked = []
+
+    def spy(*args, **options):
+        asked.append(options["n_jobs"])
+        return annotate(*args, **options)
+
+    monkeypatch.setattr(_many, "annotate", spy)
+    assert statuses(annotate_many(model, paths[:2], output)) == ["done"] * 2
+    assert asked == [1, 1]
+    # one is left
+    assert statuses(annotate_many(model, paths, output, n_jobs=2)) == ["skipped"] * 2 + ["done"]
+    assert asked == [1, 1, 2]

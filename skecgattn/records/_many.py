@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import joblib
 import numpy as np
 import pandas as pd
+from joblib.parallel import LokyBackend, get_active_backend
 from sklearn.pipeline import Pipeline
 from sklearn.utils._param_validation import validate_params
 from tqdm.auto import tqdm
@@ -135,7 +136,8 @@ def annotate_many(
         written, or which were edited since, are replaced. Otherwise they are left alone and reported.
 
     n_jobs : int, default=None
-        Number of workers; None is 1 unless in a :class:`joblib.parallel_config` context, -1 one a core.
+        Number of workers; None is 1 unless in a :class:`joblib.parallel_config` context, -1 one a core. A
+        single recording is shared among processes of this machine, as :func:`annotate` does it.
 
     backend : str, default=None
         Backend of joblib; None is that of the :class:`joblib.parallel_config` context, else "loky",
@@ -191,6 +193,9 @@ def annotate_many(
     folder.mkdir(parents=True, exist_ok=True)
     rows = [None if overwrite else _finished(job, work.identity) for job in jobs]
     left = [position for position, row in enumerate(rows) if row is None]
+    if len(left) == 1 and backend is None and isinstance(get_active_backend()[0], LokyBackend):
+        rows[left[0]] = _annotate(left[0], jobs[left[0]], *work, n_jobs=n_jobs, verbose=verbose)[1]
+        return _table(rows)
     bar = tqdm(total=len(jobs), desc="annotating", unit="record", disable=not verbose, dynamic_ncols=True)
     # joblib finds "dask" in this way only
     context = contextlib.nullcontext() if backend is None else joblib.parallel_config(backend=backend)
@@ -294,6 +299,8 @@ def _annotate(
     options: dict[str, Any],
     symbols: dict | None,
     identity: dict[str, Any],
+    n_jobs: int | None = 1,
+    verbose: int = 0,
 ) -> tuple[int, dict[str, Any]]:
     """Annotate one recording in a worker; return its position and its row of the table."""
     started = time.perf_counter()
@@ -302,7 +309,7 @@ def _annotate(
         replaced = _check_replaceable(job)
         source = _source(job.record)
         record = job.record if isinstance(job.record, Record) else read_record(job.record)
-        found = annotate(_unpack(model, fingerprint), record, n_jobs=1, **options)
+        found = annotate(_unpack(model, fingerprint), record, n_jobs=n_jobs, verbose=verbose, **options)
         summary = found.summary()
         row |= {
             "status": DONE,
