@@ -40,6 +40,11 @@ METHODS: dict[str, dict[str, Any]] = {
     "U-Net segmenter": {"segmenter": "unet"},
     "U-Net, cross-entropy only": {"segmenter": "unet", "objective": "cross_entropy"},
     "multiple instance": {"segmenter": "unet", "objective": "multiple_instance"},
+    "multiple instance, with rhythm": {
+        "segmenter": "unet",
+        "objective": "multiple_instance",
+        "rhythm": True,
+    },
     "classifier alone": {"segmenter": None},
 }
 ATTRIBUTIONS: dict[str, Callable[..., np.ndarray]] = {
