@@ -146,6 +146,8 @@ def make_plan(estimator: Any, samples: Samples, seed: int) -> Plan:
     objective, augmentation = estimator.objective, estimator.augmentation
     if not isinstance(augmentation, Augmentation):
         augmentation = Augmentation() if augmentation else None
+    if augmentation is not None:
+        augmentation._check()
     return Plan(
         objective=OBJECTIVES[objective]() if isinstance(objective, str) else objective,
         task=estimator._labels.task(samples.target, samples.weight, estimator.class_weight),

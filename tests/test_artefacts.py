@@ -88,3 +88,18 @@ def test_networks_learn_from_noisy_copies(ecgs):
         probability(0.5, sampling_rate=None, segmenter="unet"),
         probability(0.0, sampling_rate=None, segmenter="unet"),
     )
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"artefacts": 7}, r"artefacts of Augmentation must be in \[0, 1\], got 7"),
+        ({"lead_dropout": -0.1}, r"lead_dropout of Augmentation must be in \[0, 1\], got -0.1"),
+        ({"noise": -1}, "noise of Augmentation must be 0 or more, got -1"),
+        ({"gain": "much"}, "gain of Augmentation must be 0 or more, got 'much'"),
+    ],
+)
+def test_values_that_mean_nothing(ecgs, params, message):
+    X, y, *_ = ecgs
+    with pytest.raises(ValueError, match=message):
+        AttentionECGClassifier(RATE, augmentation=Augmentation(**params), max_epochs=1).fit(X[:8], y[:8])

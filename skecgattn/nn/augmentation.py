@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from numbers import Real
+
 import torch
 from torch import Tensor
 
@@ -47,6 +49,20 @@ class Augmentation(Parameterised):
         self.noise = noise
         self.lead_dropout = lead_dropout
         self.artefacts = artefacts
+
+    def _check(self) -> None:
+        """Refuse values that mean nothing.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is negative, or a probability or share is larger than 1.
+        """
+        for name, value in self.get_params().items():
+            largest = 1 if name in ("shift", "lead_dropout", "artefacts") else float("inf")
+            if not isinstance(value, Real) or not 0 <= float(value) <= largest:
+                expected = "in [0, 1]" if largest == 1 else "0 or more"
+                raise ValueError(f"{name} of Augmentation must be {expected}, got {value!r}.")
 
     def __call__(
         self, x: Tensor, heartbeats: Tensor | None, n_leads: int, *, per_lead: int = 1
