@@ -25,6 +25,8 @@ from skecgattn.records import (
     RecordAnnotations,
     UnreadableRecordError,
     _annotate,
+    _batches,
+    _sharing,
     annotate,
     beat_symbols,
     find_bigeminy,
@@ -32,8 +34,9 @@ from skecgattn.records import (
     iter_annotate,
     read_record,
 )
-from skecgattn.records._annotate import _batches, _Reader
 from skecgattn.records._annotations import HEARTBEAT
+from skecgattn.records._batches import batches
+from skecgattn.records._model_reader import ModelReader
 from skecgattn.records._readability import judge
 from skecgattn.records._stitching import Stitcher, Windows
 from skecgattn.records._windows import WindowPlanner
@@ -97,19 +100,19 @@ def assert_same_later(whole, cropped, by):
 @pytest.mark.parametrize("options", [{"chunk": 60}, {"chunk": None}, {"chunk": 7.77, "n_jobs": 2}])
 def test_beats_do_not_depend_on_chunks_or_processes(model, record, threshold, whole, options, monkeypatch):
     monkeypatch.setattr(_annotate, "SHORTEST_SHARED", 0)
-    monkeypatch.setattr(_annotate, "BATCH", 3)
-    monkeypatch.setattr(_annotate, "AHEAD", 1)
+    monkeypatch.setattr(_batches, "BATCH", 3)
+    monkeypatch.setattr(_sharing, "AHEAD", 1)
     assert_same(annotate(model, record, threshold=threshold, **options), whole)
 
 
 def test_other_processes_get_what_reads_alone(model, ecg):
     """Neither the recording, which may be a day in memory, nor callbacks that cannot leave the process."""
     record = Record.from_array(ecg[0], RATE, LEADS)
-    reader = _Reader(clone_with_lock(model), record, None, None, None)
+    reader = ModelReader(clone_with_lock(model), record, None, None, None)
     sent = cloudpickle.dumps(reader)
     assert len(sent) < ecg[0].nbytes
     assert len(sent) < len(cloudpickle.dumps(model)) / 2
-    batch = next(_batches(reader, 1.5, None))
+    batch = next(batches(reader.record, reader.length, 1.5, None))
     windows, unreadable = reader.read(batch, maps=True)
     others, too = cloudpickle.loads(sent).read(batch, maps=True)
     np.testing.assert_array_equal(windows.maps, others.maps)

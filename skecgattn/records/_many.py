@@ -26,8 +26,9 @@ from skecgattn import __version__
 from skecgattn._files import write_text
 from skecgattn._model_file import classifier_of, info, load, pack, unpack
 from skecgattn.exceptions import ModelFileError
-from skecgattn.records._annotate import NORMAL_LABEL, PARAMETERS, annotate
+from skecgattn.records._annotate import PARAMETERS, annotate
 from skecgattn.records._annotations import EXTENSION, RecordAnnotations
+from skecgattn.records._model_reader import beat_labels
 from skecgattn.records._record import Record, read_record
 from skecgattn.records._symbols import beat_symbols
 
@@ -246,12 +247,10 @@ def _prepare(model: Any, options: dict[str, Any], symbols: dict | None, extensio
         content, fingerprint = _pack(model)
     classifier = classifier_of(model)
     classifier._check_threshold(options["threshold"])
-    normal = classifier._labels.normal
-    normal_label = NORMAL_LABEL if normal is None else classifier.classes_.tolist()[normal]
     identity = {
         "model": fingerprint,
         "options": {name: _plain(value) for name, value in options.items() if name != "chunk"},
-        "symbols": _plain(beat_symbols((normal_label, *classifier.map_labels_), symbols)),
+        "symbols": _plain(beat_symbols(beat_labels(classifier), symbols)),
     }
     # an array is what joblib's backends pass on to each worker once
     packed = _one_thread(model) if content is None else np.frombuffer(content, dtype=np.uint8)

@@ -1,0 +1,155 @@
+"""What a model sees in the windows of a recording."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import check_is_fitted
+
+from skecgattn._model_file import classifier_of
+from skecgattn.classifier import AttentionECGClassifier
+from skecgattn.preprocessing import resample
+from skecgattn.records._batches import Batch
+from skecgattn.records._readability import judge
+from skecgattn.records._record import Record
+from skecgattn.records._stitching import Windows
+
+DEFAULT_WINDOW = 10.0
+"""Seconds, where the model does not know the length that it was trained on."""
+
+NORMAL_LABEL = "N"
+"""Label of heartbeats that are not abnormal, where the model has no normal class."""
+
+
+class ModelReader:
+    """A model with the leads that it reads of a recording."""
+
+    def __init__(
+        self,
+        model: Any,
+        record: Record,
+        leads: Sequence[str] | None,
+        window: float | None,
+        threshold: float | dict | None,
+    ) -> None:
+        self.model = model = getattr(model, "best_estimator_", model)
+        classifier = classifier_of(model)
+        check_is_fitted(classifier, "network_")
+        classifier._check_has_maps()
+        if classifier.sampling_rate is None:
+            raise ValueError(
+                "The model does not know at which rate it reads, got sampling_rate=None: fit "
+                "AttentionECGClassifier(sampling_rate=...)."
+            )
+        self.classifier = classifier
+        self.steps = model[:-1] if isinstance(model, Pipeline) and len(model) > 1 else None
+        self.thresholds = np.maximum(classifier._check_threshold(threshold), 1e-12)
+        self.labels = beat_labels(classifier)
+        self.record = _match_leads(classifier, record, leads)
+        self.rate = record.sampling_rate
+        shortest = classifier._minimum_length() / classifier.sampling_rate
+        self.seconds = _trained_length(classifier) if window is None else window
+        if min(self.seconds, record.duration) < shortest:
+            raise ValueError(
+                f"Record {record.name} has {record.duration:g} s, in windows of {self.seconds:g} s: the "
+                f"model needs at least {shortest:g} s."
+            )
+        self.length = min(round(self.seconds * self.rate), record.n_timesteps)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what other processes get: neither the recording nor what only training needs."""
+        classifier = copy.copy(self.classifier).set_params(callbacks=None)
+        classifier._optimizer_state = None
+        return {**vars(self), "classifier": classifier, "model": None, "record": None}
+
+    def read(self, batch: Batch, maps: bool) -> tuple[Windows, NDArray[np.int64]]:
+        """Return what the model sees in the readable windows, and the unreadable stretches (n, 2)."""
+        unreadable, hidden = judge(batch.signal, batch.first, batch.edges, self.rate)
+        starts = batch.starts[~hidden]
+        offsets = (starts - batch.first).tolist()
+        signals = [batch.signal[:, k : k + self.length] for k in offsets]
+        if not signals:
+            blank = np.empty((0, len(self.classifier.map_labels_), self.length), dtype=np.float32)
+            return Windows(starts, [], [], blank if maps else None), unreadable
+        return self._read(starts, np.stack(signals), maps), unreadable
+
+    def _read(self, starts: NDArray[np.int64], signals: NDArray[np.float32], maps: bool) -> Windows:
+        """Return what the model sees in windows (n, n_leads, length), in samples of the recording."""
+        X = _fill(signals)
+        classifier = self.classifier
+        if self.steps is None:
+            reading = classifier._read(X, maps=maps, sampling_rate=self.rate)
+            heartbeats, found = reading.heartbeats, reading.maps
+        else:
+            rate: float = classifier.sampling_rate  # type: ignore[assignment]
+            own = [r for _, step in self.steps.steps if (r := getattr(step, "sampling_rate", None))]
+            X = resample(X, self.rate, own[0] if own else rate)
+            one_lead = classifier.input_ndim_ == 2
+            X = np.asarray(self.steps.transform(X[:, 0] if one_lead else X))
+            reading = classifier._read(X[:, None] if one_lead else X, maps=maps)
+            front_end = dataclasses.replace(
+                classifier._front_end(), sampling_rate=self.rate, resample_to=rate
+            )
+            heartbeats = [front_end.to_ecg_time(beats, self.length) for beats in reading.heartbeats]
+            found = front_end.to_ecg_length(reading.maps, self.length) if maps else reading.maps
+        return Windows(
+            starts,
+            [start + beats for start, beats in zip(starts.tolist(), heartbeats)],
+            reading.scores,
+            found * reading.probability[:, classifier._labels.marked, None] if maps else None,
+        )
+
+
+def beat_labels(classifier: AttentionECGClassifier) -> tuple:
+    """Return the labels that heartbeats can get: the normal one, then that of each map."""
+    normal = classifier._labels.normal
+    normal_label = NORMAL_LABEL if normal is None else classifier.classes_.tolist()[normal]
+    return (normal_label, *classifier.map_labels_)
+
+
+def _trained_length(classifier: AttentionECGClassifier) -> float:
+    """Return the length in seconds of the ECGs that the model was trained on, as far as it knows."""
+    n_timesteps = getattr(classifier, "n_timesteps_in_", None)
+    return DEFAULT_WINDOW if n_timesteps is None else n_timesteps / float(classifier.sampling_rate or 1)
+
+
+def _match_leads(classifier: AttentionECGClassifier, record: Record, leads: Sequence[str] | None) -> Record:
+    """Return the record with the leads that the model reads, in its order."""
+    needed = classifier.n_leads_in_
+    names = None if classifier.lead_names is None else list(classifier.lead_names)
+    has = f"record {record.name} has {', '.join(record.lead_names)}"
+    if leads is not None:
+        if isinstance(leads, str) or len(leads) != needed:
+            raise ValueError(f"leads must name the {needed} lead(s) that the model reads, got {leads!r}.")
+        return record.select_leads(leads)
+    if names is None:
+        if record.n_leads != needed:
+            raise ValueError(
+                f"The model reads {needed} lead(s) and does not know their names; {has}. Name those to read, "
+                "leads=[...], or train with lead_names."
+            )
+        return record
+    available = [name.strip().casefold() for name in record.lead_names]
+    missing = [name for name in names if name.strip().casefold() not in available]
+    if missing:
+        raise ValueError(
+            f"The model reads {', '.join(names)}; {has}: no {', '.join(missing)}. If they are called "
+            "otherwise, name the leads to read in the model's order, leads=[...]."
+        )
+    return record.select_leads([record.lead_names[available.index(n.strip().casefold())] for n in names])
+
+
+def _fill(signals: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Interpolate missing samples of windows (n, n_leads, length) linearly; a lead without any is 0."""
+    missing = ~np.isfinite(signals)
+    for window, lead in np.argwhere(missing.any(axis=2)):
+        gaps, row = missing[window, lead], signals[window, lead]
+        known = np.flatnonzero(~gaps)
+        row[gaps] = np.interp(np.flatnonzero(gaps), known, row[known]) if len(known) else 0.0
+    return signals
