@@ -99,7 +99,8 @@ def unreadable_stretches(
     The thresholds were chosen on the MIT-BIH Arrhythmia Database, of which they mark 0.07%, nearly all of it
     in records 104 and 203, where both leads are noisy, and on record 118e_6 of its Noise Stress Test [1]_,
     electrode motion noise at -6 dB, of which they mark 92% of the noisy minutes and 0.7% of the others. Of
-    300 twelve-lead ECGs of LUDB and of the PhysioNet Challenge 2021 they mark nothing.
+    300 twelve-lead ECGs of LUDB and of the PhysioNet Challenge 2021 they mark nothing
+    (``benchmarks/readability.py``).
 
     References
     ----------
