@@ -31,7 +31,7 @@ def read_all(
         for batch in batches:
             yield reader.read(batch, maps)
         return
-    # threads would wait for each other: a third of the time goes into Python's own steps
+    # threads would wait for each other in Python's own steps
     model = cloudpickle.dumps(reader)
     executor = ProcessPoolExecutor(n_processes - 1)
     running: deque[Future[tuple[Windows, NDArray[np.int64]]]] = deque()
