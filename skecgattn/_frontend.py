@@ -84,9 +84,10 @@ class FrontEnd:
     def transform(self, X: NDArray, dtype: type = np.float32) -> Channels:
         """Return the channels of ECGs (n_samples, n_leads, n_timesteps)."""
         # some at a time: filters work in float64, and the whole of X may be most of the memory
-        part, heartbeats = self._transform_block(X[:BLOCK], dtype)
-        values = np.empty((len(X), *part.shape[1:]), dtype=dtype)
-        values[:BLOCK] = part
+        values, heartbeats = self._transform_block(X[:BLOCK], dtype)
+        if len(X) > BLOCK:
+            values, first = np.empty((len(X), *values.shape[1:]), dtype=dtype), values
+            values[:BLOCK] = first
         for start in range(BLOCK, len(X), BLOCK):
             values[start : start + BLOCK], beats = self._transform_block(X[start : start + BLOCK], dtype)
             heartbeats += beats

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -110,17 +110,14 @@ class Reader:
         scores = [beats * p for beats, p in zip(found, probability[:, marked])]
         return Reading(heartbeats, scores, maps, probability)
 
-    def read(self, X: NDArray, *, maps: bool = True, sampling_rate: float | None = None) -> Reading:
-        """Return what one pass over ECGs (n_samples, n_leads, n_timesteps) tells, in their time.
+    def read(self, X: NDArray, *, maps: bool = True) -> Reading:
+        """Return what one pass over ECGs (n_samples, n_leads, n_timesteps) tells, in their time."""
+        return in_ecg_time(self.read_channels(self.channels(X)), self.front_end, X.shape[2], maps=maps)
 
-        ECGs of another sampling rate than the front end's go straight to the rate of the networks.
-        """
-        front_end = self.front_end
-        if sampling_rate is not None and sampling_rate != front_end.sampling_rate:
-            front_end = replace(front_end, sampling_rate=sampling_rate, resample_to=front_end.rate)
-        reading = self.read_channels(front_end.transform(X, numpy_dtype(self.precision)))
-        n_timesteps = X.shape[2]
-        return reading._replace(
-            heartbeats=[front_end.to_ecg_time(beats, n_timesteps) for beats in reading.heartbeats],
-            maps=front_end.to_ecg_length(reading.maps, n_timesteps) if maps else reading.maps[..., :0],
-        )
+
+def in_ecg_time(reading: Reading, front_end: FrontEnd, n_timesteps: int, *, maps: bool) -> Reading:
+    """Return a reading in the channels' time in that of the ECGs of `n_timesteps`."""
+    return reading._replace(
+        heartbeats=[front_end.to_ecg_time(beats, n_timesteps) for beats in reading.heartbeats],
+        maps=front_end.to_ecg_length(reading.maps, n_timesteps) if maps else reading.maps[..., :0],
+    )

@@ -24,7 +24,7 @@ from ._build import build_for, make_front_end, make_plan, minimum_length
 from ._frontend import FrontEnd
 from ._holdout import check_groups, hold_out
 from ._labels import Labels
-from ._reading import Reader, Reading, chunks
+from ._reading import Reader, chunks
 from ._thresholds import NOTHING_LEARNED, check_thresholds, learn_threshold
 from ._validation import check_ecg, check_lead_names
 from .beats import select_beats
@@ -752,10 +752,6 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
     def _logits(self, X: ArrayLike) -> NDArray:
         X = self._check_fitted_input(X)
         return self._reader().logits(X)
-
-    def _read(self, X: NDArray, *, maps: bool = True, sampling_rate: float | None = None) -> Reading:
-        """Return what one pass over ECGs tells, see :meth:`Reader.read`."""
-        return self._reader().read(X, maps=maps, sampling_rate=sampling_rate)
 
     def _check_has_maps(self) -> None:
         if self.network_.segmenter is None:

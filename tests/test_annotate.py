@@ -105,6 +105,35 @@ def test_beats_do_not_depend_on_chunks_or_processes(model, record, threshold, wh
     assert_same(annotate(model, record, threshold=threshold, **options), whole)
 
 
+@pytest.mark.parametrize("cores", [1, 2])
+def test_beats_do_not_depend_on_cores(model, record, threshold, whole, cores, monkeypatch):
+    """With two, a second thread runs the networks; either way batches come back in order."""
+    monkeypatch.setattr(_batches, "BATCH", 3)
+    monkeypatch.setattr(_sharing, "cpu_count", lambda: cores)
+    threads = set()
+    compute = ModelReader.compute
+
+    def watch(reader, *args):
+        threads.add(threading.get_ident())
+        return compute(reader, *args)
+
+    monkeypatch.setattr(ModelReader, "compute", watch)
+    assert_same(annotate(model, record, threshold=threshold), whole)
+    assert (threading.get_ident() in threads) == (cores == 1)
+
+
+def test_an_error_in_the_networks_thread_is_raised(model, record, monkeypatch):
+    def fail(reader, *args):
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(_sharing, "cpu_count", lambda: 2)
+    monkeypatch.setattr(ModelReader, "compute", fail)
+    before = threading.active_count()
+    with pytest.raises(MemoryError, match="no room"):
+        annotate(model, record)
+    assert threading.active_count() == before
+
+
 def test_other_processes_get_what_reads_alone(model, ecg):
     """Neither the recording, which may be a day in memory, nor callbacks that cannot leave the process."""
     record = Record.from_array(ecg[0], RATE, LEADS)

@@ -15,6 +15,7 @@ from skecgattn.beats import (
     select_beats,
     spans,
 )
+from skecgattn.beats._quantile import median
 from skecgattn.datasets import make_ecg
 from skecgattn.preprocessing import bandpass, robust_scale
 
@@ -243,3 +244,9 @@ def test_noise_is_no_heartbeat(monkeypatch):
     assert sensitivity > before[0] - 0.01
     assert 1 - predictivity < (1 - before[1]) / 2
     assert before[1] < 0.9  # there is noise to drop
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 12])
+def test_median_is_that_of_numpy(n):
+    values = np.random.default_rng(n).standard_normal((2, 5, n))
+    np.testing.assert_array_equal(median(values), np.median(values, axis=-1))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.cluster.hierarchy import linkage
 
-from ._quantile import quantile
-from ._spans import spans
+from ._quantile import median, quantile
+from ._spans import span_edges
 
 TEMPLATE_BEFORE, TEMPLATE_AFTER = 0.3, 0.5
 """Seconds around the R peak that the median beat spans."""
@@ -80,6 +81,7 @@ def reference_beats(
     shapes = (complexes - complexes.mean(axis=2, keepdims=True)).astype(np.float64)
     shapes = shapes.reshape(len(shapes), X.shape[1] * (before + after))
     shapes /= np.sqrt((shapes**2).sum(axis=1, keepdims=True)) + 1e-12
+    widths = _widths(complexes, sampling_rate)
     references, stop = [], 0
     for beats in heartbeats:
         start, stop = stop, stop + len(beats)
@@ -90,27 +92,33 @@ def reference_beats(
         elif len(groups) == 1:
             references.append(groups[0])
         else:
-            abnormality = _abnormality(complexes[start:stop], beats, groups, sampling_rate)
+            abnormality = _abnormality(widths[start:stop], beats, groups)
             references.append(groups[int(np.argmin(abnormality))])
     return references
 
 
-def _abnormality(
-    complexes: NDArray, beats: NDArray[np.int64], groups: Sequence[NDArray[np.int64]], sampling_rate: float
-) -> list[float]:
-    """Return how early, wide and rare the beats of each group are."""
-    intervals = np.diff(beats)
-    earliness = np.full(len(beats), np.nan)
-    earliness[1:-1] = np.log(intervals[1:] / intervals[:-1])
+def _widths(complexes: NDArray, sampling_rate: float) -> NDArray:
+    """Return the spread in seconds of the slope of QRS complexes (n_beats, n_leads, n)."""
     power = (np.diff(complexes, axis=2) ** 2).sum(axis=1)
     power /= power.sum(axis=1, keepdims=True) + 1e-12
     time = np.arange(power.shape[1]) / sampling_rate
-    width = np.sqrt(np.maximum(power @ time**2 - (power @ time) ** 2, 0))
+    return np.sqrt(np.maximum(power @ time**2 - (power @ time) ** 2, 0))
+
+
+def _abnormality(
+    widths: NDArray, beats: NDArray[np.int64], groups: Sequence[NDArray[np.int64]]
+) -> list[float]:
+    """Return how early, wide and rare the beats of each group are."""
+    logs = np.log(np.diff(beats))
+    earliness = np.full(len(beats), np.nan)
+    earliness[1:-1] = logs[1:] - logs[:-1]
     abnormality = []
     for group in groups:
-        known = earliness[group][~np.isnan(earliness[group])]
-        early = known.mean() if len(known) else 0.0
-        abnormality.append(early + np.median(width[group]) / TYPICAL_WIDTH - len(group) / len(beats) / 2)
+        known = earliness[group]
+        known = known[~np.isnan(known)]
+        early = float(known.mean()) if len(known) else 0.0
+        width = float(median(widths[group]))
+        abnormality.append(early + width / TYPICAL_WIDTH - len(group) / len(beats) / 2)
     return abnormality
 
 
@@ -120,12 +128,18 @@ def _group_by_shape(shapes: NDArray[np.float64]) -> list[NDArray[np.int64]]:
     distance = np.maximum(1 - shapes @ shapes.T, 0)
     if n_beats < 2 or distance.max() <= MAX_DISTANCE:  # no mean of distances is larger
         return [np.arange(n_beats)]
-    tree = linkage(distance[np.triu_indices(n_beats, 1)], "average")
+    tree = linkage(distance.take(_above_diagonal(n_beats)), "average")
     # what fcluster would do, which spends most of its time on checking the tree
     groups = {beat: [beat] for beat in range(n_beats)}
     for step, (one, two) in enumerate(tree[tree[:, 2] <= MAX_DISTANCE, :2].astype(int).tolist()):
         groups[n_beats + step] = groups.pop(one) + groups.pop(two)
     return [np.sort(group) for group in groups.values()]
+
+
+@functools.lru_cache(maxsize=128)
+def _above_diagonal(n: int) -> NDArray[np.int64]:
+    """Return where the flattened values above the diagonal of an (n, n) matrix are."""
+    return np.flatnonzero(np.triu(np.ones((n, n), dtype=bool), 1))
 
 
 def rhythm_channels(
@@ -180,34 +194,36 @@ def rhythm_channels(
     for row, (channel, beats) in enumerate(zip(channels, heartbeats)):
         if len(beats) >= 3:
             normal = np.arange(len(beats)) if references is None else references[row]
-            values = np.clip(_describe_rhythm(np.diff(beats).astype(float), normal), -limit, limit)
-            lengths = np.diff(spans(beats, n_timesteps), axis=1)[:, 0]
-            channel[:] = np.repeat(values, lengths, axis=1)
+            values = np.clip(_describe_rhythm(np.diff(beats), normal), -limit, limit).astype(np.float32)
+            channel[:] = np.repeat(values, np.diff(span_edges(beats, n_timesteps)), axis=1)
     return channels
 
 
-def _describe_rhythm(intervals: NDArray[np.float64], normal: NDArray[np.int64]) -> NDArray[np.float64]:
+def _describe_rhythm(intervals: NDArray[np.int64], normal: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return the values (7, n_beats) of :func:`rhythm_channels` from RR intervals (n_beats - 1,)."""
     n_beats = len(intervals) + 1
     ordered = np.sort(intervals)
     logs = np.full(n_beats + 5, np.nan)  # 3 + k: the interval after beat k
     logs[3 : 2 + n_beats] = np.log(intervals)
     before, after = logs[2 : 2 + n_beats], logs[3 : 3 + n_beats]
-    median = np.log(quantile(ordered, 0.5))
-    around = np.stack([logs[shift : shift + n_beats] for shift in (0, 1, 4, 5)])
-    around = np.sort(np.where(np.isnan(around), median, around), axis=0)[1:3].mean(axis=0)
+    typical = np.log(quantile(ordered, 0.5))
+    around = np.empty((4, n_beats))
+    for row, shift in zip(around, (0, 1, 4, 5)):
+        row[:] = logs[shift : shift + n_beats]
+    around[np.isnan(around)] = typical
+    around.sort(axis=0)
     known = before[normal]
     known = np.sort(known[~np.isnan(known)])
-    values = [
-        before - median,
-        after - median,
-        before - logs[1 : 1 + n_beats],
-        after - before,
-        before - np.log(quantile(ordered, 0.8)),
-        before - around,
-        before - (quantile(known, 0.5) if len(known) else median),
-    ]
-    return np.nan_to_num(np.stack(values))
+    values = np.empty((N_RHYTHM, n_beats))
+    values[0] = before - typical
+    values[1] = after - typical
+    values[2] = before - logs[1 : 1 + n_beats]
+    values[3] = after - before
+    values[4] = before - np.log(quantile(ordered, 0.8))
+    values[5] = before - (around[1] + around[2]) / 2
+    values[6] = before - (quantile(known, 0.5) if len(known) else typical)
+    values[np.isnan(values)] = 0
+    return values
 
 
 def contrast_channels(
@@ -255,16 +271,16 @@ def contrast_channels(
     before, after = round(TEMPLATE_BEFORE * sampling_rate), round(TEMPLATE_AFTER * sampling_rate)
     channels = np.zeros(X.shape, dtype=np.float32)
     padded = np.pad(X, ((0, 0), (0, 0), (before, after)), mode="edge")
-    time = np.arange(n_timesteps)
+    around = np.arange(before + after)[:, None]
+    time = np.arange(before, before + n_timesteps)
     for row, (ecg, channel, beats) in enumerate(zip(X, channels, heartbeats)):
         if len(beats) < 3:
             continue
         normal = beats if references is None else beats[references[row]]
-        pieces = padded[row][:, normal[:, None] + np.arange(before + after)]
-        template = np.median(pieces, axis=1)
-        lengths = np.diff(spans(beats, n_timesteps), axis=1)[:, 0]
-        offset = time - np.repeat(beats, lengths) + before
-        inside = (offset >= 0) & (offset < before + after)
+        template = median(padded[row].take(normal + around, axis=1))
         size = np.maximum(np.ptp(template, axis=1, keepdims=True), MIN_TEMPLATE)
-        channel[:, inside] = (ecg[:, inside] - template[:, offset[inside]]) / size
+        offset = time - np.repeat(beats, np.diff(span_edges(beats, n_timesteps)))
+        np.subtract(ecg, template.take(offset, axis=1, mode="clip"), out=channel, casting="same_kind")
+        channel /= size
+        channel[:, (offset < 0) | (offset >= before + after)] = 0
     return channels

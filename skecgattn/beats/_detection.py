@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -142,7 +143,7 @@ def _detect_at_once(signals: NDArray[np.float64], sampling_rate: float) -> list[
     """
     if len(signals) == 0:
         return []
-    sos = butter(2, PASS_BAND, btype="bandpass", output="sos", fs=sampling_rate)
+    sos = _sections(PASS_BAND, sampling_rate)
     width = int(0.15 * sampling_rate)
     found = []
     for signal in np.ascontiguousarray(sosfiltfilt(sos, signals)):
@@ -151,13 +152,19 @@ def _detect_at_once(signals: NDArray[np.float64], sampling_rate: float) -> list[
     return found
 
 
+@functools.lru_cache(maxsize=32)
+def _sections(band: tuple[float, float], sampling_rate: float) -> NDArray[np.float64]:
+    """Return the second-order sections of a band-pass."""
+    return butter(2, band, btype="bandpass", output="sos", fs=sampling_rate)
+
+
 def _drop_noise(
     X: NDArray, heartbeats: list[NDArray[np.int64]], sampling_rate: float
 ) -> list[NDArray[np.int64]]:
     """Return the detections without those that are noise."""
     if not any(len(beats) >= 3 for beats in heartbeats):
         return heartbeats
-    sos = butter(2, HEIGHT_BAND, btype="bandpass", output="sos", fs=sampling_rate)
+    sos = _sections(HEIGHT_BAND, sampling_rate)
     energy = (sosfiltfilt(sos, X) ** 2).sum(axis=1)
     width = max(1, round(HEIGHT_WIDTH * sampling_rate))
     height = np.sqrt(np.maximum(uniform_filter1d(energy, width, axis=1), 0))

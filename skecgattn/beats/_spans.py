@@ -33,9 +33,16 @@ def spans(heartbeats: NDArray[np.int64], n_timesteps: int) -> NDArray[np.int64]:
            [15, 30],
            [30, 50]])
     """
-    middles = (heartbeats[1:] + heartbeats[:-1] + 1) // 2
-    edges = np.concatenate([[0], middles, [n_timesteps]]).astype(np.int64)
+    edges = span_edges(heartbeats, n_timesteps)
     return np.stack([edges[:-1], edges[1:]], axis=1)[: len(heartbeats)]
+
+
+def span_edges(heartbeats: NDArray[np.int64], n_timesteps: int) -> NDArray[np.int64]:
+    """Return the samples (n_beats + 1,) between which the spans lie; two where there is no heartbeat."""
+    edges = np.empty(max(2, len(heartbeats) + 1), dtype=np.int64)
+    edges[0], edges[-1] = 0, n_timesteps
+    edges[1:-1] = (heartbeats[1:] + heartbeats[:-1] + 1) // 2
+    return edges
 
 
 def stack_heartbeats(heartbeats: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:

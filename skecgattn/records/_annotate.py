@@ -185,8 +185,10 @@ def annotate(
         Seconds that are read at a time; None reads the whole recording into memory. The result is the same.
 
     n_jobs : int, default=None
-        Processes that read windows; None is 1, -1 one a core. The result is the same. Recordings of less than
-        two hours are read by this process alone, which takes less time than to start another.
+        Processes that read windows; None is 1, -1 one a core. The result is the same. One process uses two
+        cores where it can: a thread prepares windows while another runs the networks. More processes take
+        more memory, and pay from three cores on. Recordings of less than two hours are read by this process
+        alone, which takes less time than to start another.
 
     maps : str or path-like, default=None
         File to write the map to, a `.npy` array of float16 and shape (n_maps, n_timesteps). The map is that

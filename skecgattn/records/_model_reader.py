@@ -5,26 +5,40 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
+from skecgattn._frontend import Channels, FrontEnd
 from skecgattn._model_file import classifier_of
+from skecgattn._reading import in_ecg_time
 from skecgattn.classifier import AttentionECGClassifier
 from skecgattn.preprocessing import resample
 from skecgattn.records._batches import Batch
 from skecgattn.records._readability import judge
 from skecgattn.records._record import Record
 from skecgattn.records._stitching import Windows
+from skecgattn.training import numpy_dtype
 
 DEFAULT_WINDOW = 10.0
 """Seconds, where the model does not know the length that it was trained on."""
 
 NORMAL_LABEL = "N"
 """Label of heartbeats that are not abnormal, where the model has no normal class."""
+
+
+class Prepared(NamedTuple):
+    """What the networks read of a batch of windows."""
+
+    starts: NDArray[np.int64]
+    """First sample of each readable window."""
+    channels: Channels | None
+    """Their channels; None where no window is readable."""
+    unreadable: NDArray[np.int64]
+    """Unreadable stretches (n, 2) of the recording."""
 
 
 class ModelReader:
@@ -70,40 +84,48 @@ class ModelReader:
 
     def read(self, batch: Batch, maps: bool) -> tuple[Windows, NDArray[np.int64]]:
         """Return what the model sees in the readable windows, and the unreadable stretches (n, 2)."""
+        return self.compute(self.prepare(batch), maps)
+
+    def prepare(self, batch: Batch) -> Prepared:
+        """Return what the networks read of the readable windows."""
         unreadable, hidden = judge(batch.signal, batch.first, batch.edges, self.rate)
         starts = batch.starts[~hidden]
         offsets = (starts - batch.first).tolist()
         signals = [batch.signal[:, k : k + self.length] for k in offsets]
-        if not signals:
+        return Prepared(starts, self._channels(np.stack(signals)) if signals else None, unreadable)
+
+    def compute(self, prepared: Prepared, maps: bool) -> tuple[Windows, NDArray[np.int64]]:
+        """Return what the networks see in the readable windows, and the unreadable stretches (n, 2)."""
+        starts, channels, unreadable = prepared
+        if channels is None:
             blank = np.empty((0, len(self.classifier.map_labels_), self.length), dtype=np.float32)
             return Windows(starts, [], [], blank if maps else None), unreadable
-        return self._read(starts, np.stack(signals), maps), unreadable
+        reader = self.classifier._reader()
+        reading = in_ecg_time(reader.read_channels(channels), self._front_end(), self.length, maps=maps)
+        windows = Windows(
+            starts,
+            [start + beats for start, beats in zip(starts.tolist(), reading.heartbeats)],
+            reading.scores,
+            reading.maps * reading.probability[:, reader.labels.marked, None] if maps else None,
+        )
+        return windows, unreadable
 
-    def _read(self, starts: NDArray[np.int64], signals: NDArray[np.float32], maps: bool) -> Windows:
-        """Return what the model sees in windows (n, n_leads, length), in samples of the recording."""
+    def _channels(self, signals: NDArray[np.float32]) -> Channels:
+        """Return the channels of windows (n, n_leads, length), in samples of the recording."""
         X = _fill(signals)
         classifier = self.classifier
         if self.steps is None:
-            reading = classifier._read(X, maps=maps, sampling_rate=self.rate)
-            heartbeats, found = reading.heartbeats, reading.maps
-        else:
-            rate: float = classifier.sampling_rate  # type: ignore[assignment]
-            own = [r for _, step in self.steps.steps if (r := getattr(step, "sampling_rate", None))]
-            X = resample(X, self.rate, own[0] if own else rate)
-            one_lead = classifier.input_ndim_ == 2
-            X = np.asarray(self.steps.transform(X[:, 0] if one_lead else X))
-            reading = classifier._read(X[:, None] if one_lead else X, maps=maps)
-            front_end = dataclasses.replace(
-                classifier._front_end(), sampling_rate=self.rate, resample_to=rate
-            )
-            heartbeats = [front_end.to_ecg_time(beats, self.length) for beats in reading.heartbeats]
-            found = front_end.to_ecg_length(reading.maps, self.length) if maps else reading.maps
-        return Windows(
-            starts,
-            [start + beats for start, beats in zip(starts.tolist(), heartbeats)],
-            reading.scores,
-            found * reading.probability[:, classifier._labels.marked, None] if maps else None,
-        )
+            return self._front_end().transform(X, numpy_dtype(classifier.precision))
+        own = [r for _, step in self.steps.steps if (r := getattr(step, "sampling_rate", None))]
+        X = resample(X, self.rate, own[0] if own else classifier.sampling_rate)
+        one_lead = classifier.input_ndim_ == 2
+        X = np.asarray(self.steps.transform(X[:, 0] if one_lead else X))
+        return classifier._reader().channels(X[:, None] if one_lead else X)
+
+    def _front_end(self) -> FrontEnd:
+        """Return the model's front end for ECGs of the recording's rate."""
+        front_end = self.classifier._front_end()
+        return dataclasses.replace(front_end, sampling_rate=self.rate, resample_to=front_end.rate)
 
 
 def beat_labels(classifier: AttentionECGClassifier) -> tuple:

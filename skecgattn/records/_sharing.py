@@ -1,14 +1,16 @@
-"""Batches of windows read by several processes."""
+"""Batches of windows read by several threads or processes."""
 
 from __future__ import annotations
 
 import functools
+import multiprocessing
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import cloudpickle
 import numpy as np
+from joblib import cpu_count
 from joblib.externals.loky import ProcessPoolExecutor
 from numpy.typing import NDArray
 
@@ -19,22 +21,50 @@ from skecgattn.records._stitching import Windows
 AHEAD = 4
 """Batches that are handed to each of the other processes before this one reads a batch itself."""
 
+PREPARED = 2
+"""Batches that are prepared while the networks read one."""
 
-def read_all(
-    reader: ModelReader, batches: Iterator[Batch], maps: bool, n_processes: int
-) -> Iterator[tuple[Windows, NDArray[np.int64]]]:
-    """Yield what is read in batches, in order; few of them are in memory at a time.
+LARGE_BLOCK = 31 << 20
+"""Bytes of a block that the threshold of glibc, up to 32 MiB, can follow."""
 
-    This process reads too, for it need not be started; the others get a few batches ahead.
-    """
-    if n_processes == 1:
+Read = tuple[Windows, NDArray[np.int64]]
+
+
+def read_all(reader: ModelReader, batches: Iterator[Batch], maps: bool, n_processes: int) -> Iterator[Read]:
+    """Yield what is read in batches, in order; few of them are in memory at a time."""
+    if n_processes > 1:
+        yield from _read_in_processes(reader, batches, maps, n_processes)
+    elif cpu_count() > 1 and multiprocessing.parent_process() is None:
+        yield from _read_in_threads(reader, batches, maps)
+    else:  # in one of many processes the cores have something to do
         for batch in batches:
             yield reader.read(batch, maps)
-        return
-    # threads would wait for each other in Python's own steps
+
+
+def _read_in_threads(reader: ModelReader, batches: Iterator[Batch], maps: bool) -> Iterator[Read]:
+    """Prepare batches in this thread while the networks read in another."""
+    running: deque[Future[Read]] = deque()
+    # glibc returns freed memory to the system above a threshold, which freeing a large block raises: two
+    # threads that fetch it back, page by page, spend a twentieth of their time on it
+    np.empty(LARGE_BLOCK, dtype=np.uint8)
+    with ThreadPoolExecutor(1) as networks:
+        for batch in batches:
+            running.append(networks.submit(reader.compute, reader.prepare(batch), maps))
+            while running[0].done() or len(running) > PREPARED:
+                yield running.popleft().result()
+                if not running:
+                    break
+        while running:
+            yield running.popleft().result()
+
+
+def _read_in_processes(
+    reader: ModelReader, batches: Iterator[Batch], maps: bool, n_processes: int
+) -> Iterator[Read]:
+    """Read in this process too, for it need not be started; the others get a few batches ahead."""
     model = cloudpickle.dumps(reader)
     executor = ProcessPoolExecutor(n_processes - 1)
-    running: deque[Future[tuple[Windows, NDArray[np.int64]]]] = deque()
+    running: deque[Future[Read]] = deque()
     try:
         for batch in batches:
             if sum(not future.done() for future in running) < AHEAD * (n_processes - 1):
@@ -50,7 +80,7 @@ def read_all(
         executor.shutdown(kill_workers=True)
 
 
-def _read_elsewhere(model: bytes, batch: Batch, maps: bool) -> tuple[Windows, NDArray[np.int64]]:
+def _read_elsewhere(model: bytes, batch: Batch, maps: bool) -> Read:
     """Return what another process reads."""
     reader: ModelReader = _load(model)
     return reader.read(batch, maps)
