@@ -113,7 +113,7 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         Weights of the classes as in scikit-learn; for multilabel `y` a list of ``{0: ..., 1: ...}``, one
         a label.
 
-    max_epochs : int, default=8
+    max_epochs : int, default=12
         Largest number of epochs.
 
     batch_size : int or None, default=64
@@ -279,7 +279,7 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         contrast: bool = True,
         normal_class: Any = "auto",
         class_weight: dict | list | str | None = None,
-        max_epochs: int = 8,
+        max_epochs: int = 12,
         batch_size: int | None = 64,
         lr: float = 3e-3,
         lr_schedule: str = "one_cycle",

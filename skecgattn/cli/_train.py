@@ -85,7 +85,7 @@ def train(
         ),
     ] = None,
     folds: Annotated[int, typer.Option(min=0, help="Folds of patients to cross-validate; 0: none.")] = 5,
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the data.")] = 8,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the data.")] = 12,
     batch_size: Annotated[int, typer.Option(min=1, help="ECGs a step; fewer where ECGs are few.")] = 64,
     seed: Seed = 0,
     device: Annotated[Device, typer.Option(help="Where to train.")] = Device.auto,
