@@ -13,6 +13,8 @@ from typing import IO
 @contextlib.contextmanager
 def written_whole(path: Path) -> Iterator[IO[bytes]]:
     """Open a file for writing, which replaces `path` at the end, or is removed after an error."""
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"{path.name} cannot be written: there is no folder {path.parent}.")
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
         with partial.open("xb") as file:

@@ -563,3 +563,8 @@ def test_tables(tmp_path):
     assert values["abnormal"] == [{"sample": 200, "time": 2.0, "label": "V", "score": 0.9}]
     assert values["summary"]["classes"]["V"]["beats"] == 1
     assert made.to_dict()["summary"]["hourly"][0]["heartbeats"] == 3
+
+
+def test_a_missing_folder_is_named(whole, tmp_path):
+    with pytest.raises(FileNotFoundError, match="there is no folder"):
+        whole.to_wfdb(tmp_path / "nowhere")
