@@ -1,7 +1,8 @@
 """Whether maps learned from window labels find the abnormal beats of patients never seen.
 
 MIT-BIH, DS1 to DS2 (de Chazal et al. 2004), 10 s windows labelled [S, V]. Beat annotations are
-used for scoring only. Writes ``localisation.json`` and ``localisation.md`` beside this file::
+used for scoring only. Writes ``localisation.json`` and ``localisation.md`` beside this file, row by
+row: a run that was killed goes on where it was::
 
     python benchmarks/localisation.py --seeds 5
     python benchmarks/localisation.py --methods default "classifier alone" --seeds 1 --output /tmp
@@ -9,7 +10,6 @@ used for scoring only. Writes ``localisation.json`` and ``localisation.md`` besi
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,16 +19,17 @@ import numpy as np
 from _tables import (
     LABELS,
     RATE,
+    Rows,
     areas,
     cell,
     detection,
     epochs,
+    fingerprint,
     make_parser,
     markdown,
     paired,
     train,
     windows,
-    write,
 )
 from tqdm.auto import tqdm
 
@@ -74,12 +75,9 @@ def score_maps(maps: np.ndarray, beats: np.ndarray, label: str, correct: np.ndar
     return scores
 
 
-def run(
-    settings: dict[str, Any], seed: int, training: tuple, test: tuple, models: Path | None
-) -> dict[str, Any]:
+def run(clf: AttentionECGClassifier, training: tuple, test: tuple, models: Path | None) -> dict[str, Any]:
     """Train one estimator on DS1 and score it on DS2."""
     X_test, y_test, patient_test, beats = test
-    clf = AttentionECGClassifier(RATE, random_state=seed, **settings)
     clf, seconds = train(clf, *training[:3], models)
     row: dict[str, Any] = {"training time (s)": seconds, "epochs": clf.n_iter_}
     start = time.perf_counter()
@@ -112,8 +110,9 @@ def _bound(function: Callable, clf: AttentionECGClassifier) -> Callable:
     return lambda X, target: function(clf, X, target)
 
 
-def table(results: dict[str, list[dict[str, Any]]]) -> str:
+def table(rows: Rows) -> str:
     """Return the results as Markdown: mean ± standard deviation over seeds."""
+    results = {method: rows.select(method=method) for method in rows.names("method", METHODS)}
     names = ("pointing game", "pointing game, correct windows", "attention mass", "beat AP")
     told = ("sensitivity", "positive predictivity", "F1")
     lines = []
@@ -128,18 +127,18 @@ def table(results: dict[str, list[dict[str, Any]]]) -> str:
             "",
         ]
         body = []
-        for method, rows in results.items():
-            for source in rows[0]["maps"]:
+        for method, seeds in results.items():
+            for source in seeds[0]["maps"]:
                 paths = [("window AUC", label), *(("maps", source, label, name) for name in names)]
                 paths += [("beats", label, name) for name in told]
-                cells = [cell(rows, *path) for path in paths]
-                body.append([f"{method} + {source}" if source else method, len(rows), *cells])
+                cells = [cell(seeds, *path) for path in paths]
+                body.append([f"{method} + {source}" if source else method, len(seeds), *cells])
         lines += [*markdown(["method", "seeds", "window AUC", *names, *told], body), ""]
         lines += differences(results, label)
     times = []
-    for method, rows in results.items():
-        seconds = np.mean([row["training time (s)"] for row in rows])
-        speed = np.mean([row["windows a second"] for row in rows])
+    for method, seeds in results.items():
+        seconds = np.mean([row["training time (s)"] for row in seeds])
+        speed = np.mean([row["windows a second"] for row in seeds])
         times.append([method, f"{seconds:.0f}", f"{speed:.0f}"])
     lines += ["### Time", "", *markdown(["method", "training (s)", "windows a second"], times)]
     return "\n".join(lines) + "\n"
@@ -148,11 +147,9 @@ def table(results: dict[str, list[dict[str, Any]]]) -> str:
 def differences(results: dict[str, list[dict[str, Any]]], label: str) -> list[str]:
     """Return the lines of a table: the default's scores of a class minus each other method's."""
     scores = ("pointing game", "attention mass", "beat AP")
-    seeded = {
-        method: [{**row, "seed": seed} for seed, row in enumerate(rows)] for method, rows in results.items()
-    }
-    ours = seeded.pop("default", [])
-    if not ours or not seeded:
+    ours = results.get("default", [])
+    others = {method: rows for method, rows in results.items() if method != "default"}
+    if not ours or not others:
         return []
     body = [
         [
@@ -162,7 +159,7 @@ def differences(results: dict[str, list[dict[str, Any]]], label: str) -> list[st
                 for name in scores
             ),
         ]
-        for method, rows in seeded.items()
+        for method, rows in others.items()
         for source in rows[0]["maps"]
     ]
     return [
@@ -181,16 +178,15 @@ def main() -> None:
     )
     options = parser.parse_args()
     training, test = (windows(subset, options.records) for subset in ("ds1", "ds2"))
-    results: dict[str, list[dict[str, Any]]] = {}
-    with tqdm(total=len(options.methods) * options.seeds, desc="trainings") as bar:
-        for method in options.methods:
-            for seed in range(options.seeds):
-                settings = {**METHODS[method], **epochs(options)}
-                row = run(settings, seed, training, test, options.save_models)
-                results.setdefault(method, []).append(row)
-                write(options.output / "localisation.json", json.dumps(results, indent=1))
-                write(options.output / "localisation.md", table(results))
-                bar.update()
+    rows = Rows(options.output / "localisation.json", table)
+    # all methods at one seed before the next
+    jobs = [(seed, method) for seed in range(options.seeds) for method in options.methods]
+    for seed, method in (bar := tqdm(jobs, desc="trainings")):
+        bar.set_postfix_str(f"{method}, seed {seed}")
+        clf = AttentionECGClassifier(RATE, random_state=seed, **METHODS[method], **epochs(options))
+        settings = fingerprint(clf, training[0].shape, test[0].shape)
+        if not rows.done(settings, method=method, seed=seed):
+            rows.add(settings, run(clf, training, test, options.save_models), method=method, seed=seed)
 
 
 if __name__ == "__main__":
