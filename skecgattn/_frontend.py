@@ -105,9 +105,9 @@ class FrontEnd:
                     X = bandpass(X, rate, low=low, high=high)
         if self.scale:
             X = robust_scale(X)
-        X = X.astype(dtype, copy=False)
         if rate is None or self.sampling_rate is None:
-            return X, []
+            return X.astype(dtype), []  # a copy: X may be the user's
+        X = X.astype(dtype, copy=False)
         limits = recorded * (rate / self.sampling_rate)
         heartbeats = [
             beats[(beats >= start) & (beats < stop)]

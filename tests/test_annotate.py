@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 import os
 import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cloudpickle
@@ -107,30 +109,67 @@ def test_beats_do_not_depend_on_chunks_or_processes(model, record, threshold, wh
 
 @pytest.mark.parametrize("cores", [1, 2])
 def test_beats_do_not_depend_on_cores(model, record, threshold, whole, cores, monkeypatch):
-    """With two, a second thread runs the networks; either way batches come back in order."""
+    """With two, a second thread prepares windows; either way batches come back in order."""
+    threads = watch(monkeypatch, cores)
+    assert_same(annotate(model, record, threshold=threshold), whole)
+    assert (threads == {threading.get_ident()}) == (cores == 1)
+
+
+def test_a_worker_has_one_thread(model, record, monkeypatch):
+    threads = watch(monkeypatch, 2)
+    with ThreadPoolExecutor(1) as worker:
+        worker.submit(annotate, model, record).result()
+        assert threads == {worker.submit(threading.get_ident).result()}
+
+
+def watch(monkeypatch, cores):
+    """Return the threads that will have prepared windows, a few at a time."""
+    threads, prepare = set(), ModelReader.prepare
+
+    def watched(reader, batch):
+        threads.add(threading.get_ident())
+        return prepare(reader, batch)
+
     monkeypatch.setattr(_batches, "BATCH", 3)
     monkeypatch.setattr(_sharing, "cpu_count", lambda: cores)
-    threads = set()
-    compute = ModelReader.compute
+    monkeypatch.setattr(ModelReader, "prepare", watched)
+    return threads
 
-    def watch(reader, *args):
-        threads.add(threading.get_ident())
+
+def test_the_networks_are_the_callers_between_stretches(model, record, monkeypatch):
+    """No other thread runs them, so that hooks, gradients and further training do not get in the way."""
+    watch(monkeypatch, 2)
+    compute, busy = ModelReader.compute, threading.Event()
+
+    def watched(reader, *args):
+        busy.set()
         return compute(reader, *args)
 
-    monkeypatch.setattr(ModelReader, "compute", watch)
-    assert_same(annotate(model, record, threshold=threshold), whole)
-    assert (threading.get_ident() in threads) == (cores == 1)
+    monkeypatch.setattr(ModelReader, "compute", watched)
+    for _ in itertools.islice(iter_annotate(model, record), 3):
+        busy.clear()
+        assert not busy.wait(0.1)
 
 
-def test_an_error_in_the_networks_thread_is_raised(model, record, monkeypatch):
-    def fail(reader, *args):
+def test_an_error_in_the_other_thread_is_raised(model, record, monkeypatch):
+    def fail(reader, batch):
         raise MemoryError("no room")
 
     monkeypatch.setattr(_sharing, "cpu_count", lambda: 2)
-    monkeypatch.setattr(ModelReader, "compute", fail)
+    monkeypatch.setattr(ModelReader, "prepare", fail)
     before = threading.active_count()
     with pytest.raises(MemoryError, match="no room"):
         annotate(model, record)
+    assert threading.active_count() == before
+
+
+def test_stopping_early_leaves_no_thread(model, record, monkeypatch):
+    watch(monkeypatch, 2)
+    before = threading.active_count()
+    stretches = iter_annotate(model, record)
+    next(stretches)
+    assert threading.active_count() == before + 1
+    stretches.close()
     assert threading.active_count() == before
 
 

@@ -250,3 +250,22 @@ def test_noise_is_no_heartbeat(monkeypatch):
 def test_median_is_that_of_numpy(n):
     values = np.random.default_rng(n).standard_normal((2, 5, n))
     np.testing.assert_array_equal(median(values), np.median(values, axis=-1))
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.uint16, np.float16, np.float64])
+def test_channels_do_not_depend_on_the_type_of_numbers(dtype):
+    """Converter steps, whose squares and sums overflow 16 bits, give what the same values in float do."""
+    X, *_ = make_ecg(3, duration=10, sampling_rate=180, random_state=0)
+    X = np.round((X - X.min()) * 4000).astype(dtype)
+    exact = X.astype(np.float64)
+    heartbeats = detect_heartbeats(exact, 180)
+    references = reference_beats(X, heartbeats, 180)
+    for one, two in zip(references, reference_beats(exact, heartbeats, 180)):
+        np.testing.assert_array_equal(one, two)
+    contrast = contrast_channels(X, heartbeats, 180, references=references)
+    assert contrast.dtype == np.float32
+    for ecg, beats, normal, channel in zip(exact, heartbeats, references, contrast):
+        for lead, found in zip(np.pad(ecg, ((0, 0), (54, 90)), mode="edge"), channel):
+            template = np.median([lead[k : k + 144] for k in beats[normal]], axis=0)
+            expected = (lead[beats + 54] - template[54]) / np.ptp(template)
+            np.testing.assert_allclose(found[beats], expected, rtol=1e-5, atol=1e-6)

@@ -1076,3 +1076,12 @@ def test_lead_names_that_do_not_fit(binary, names):
     X, y, _ = binary
     with pytest.raises(ValueError, match="lead_names must"):
         small(lead_names=names).fit(X, y)
+
+
+def test_read_only_ecgs_are_not_touched(multilabel):
+    """Without rate and scaling the channels are the leads: a copy, as joblib maps large arrays read-only."""
+    X, y, _ = multilabel
+    given = np.array(X, dtype=np.float32)
+    given.flags.writeable = False
+    clf = small(scale=False, segmenter=None).set_params(sampling_rate=None).fit(given, y)
+    np.testing.assert_array_equal(clf.predict_proba(given), clf.predict_proba(np.array(given)))

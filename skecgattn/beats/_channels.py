@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.cluster.hierarchy import linkage
+from scipy.spatial.distance import squareform
 
 from ._quantile import median, quantile
 from ._spans import span_edges
@@ -72,6 +72,7 @@ def reference_beats(
     >>> reference_beats(ecg, [beats], 100)
     [array([0, 2, 4, 6, 8])]
     """
+    X = _as_floating(X)
     before, after = round(QRS_BEFORE * sampling_rate), round(QRS_AFTER * sampling_rate)
     padded = np.pad(X, ((0, 0), (0, 0), (before, after)), mode="edge")
     # all beats of all ECGs at once: most of the time would go into calls for a few beats each
@@ -102,7 +103,9 @@ def _widths(complexes: NDArray, sampling_rate: float) -> NDArray:
     power = (np.diff(complexes, axis=2) ** 2).sum(axis=1)
     power /= power.sum(axis=1, keepdims=True) + 1e-12
     time = np.arange(power.shape[1]) / sampling_rate
-    return np.sqrt(np.maximum(power @ time**2 - (power @ time) ** 2, 0))
+    # no matrix product, which rounds one beat otherwise among others
+    mean, square = ((power * weight).sum(axis=1) for weight in (time, time**2))
+    return np.sqrt(np.maximum(square - mean**2, 0))
 
 
 def _abnormality(
@@ -128,18 +131,12 @@ def _group_by_shape(shapes: NDArray[np.float64]) -> list[NDArray[np.int64]]:
     distance = np.maximum(1 - shapes @ shapes.T, 0)
     if n_beats < 2 or distance.max() <= MAX_DISTANCE:  # no mean of distances is larger
         return [np.arange(n_beats)]
-    tree = linkage(distance.take(_above_diagonal(n_beats)), "average")
+    tree = linkage(squareform(distance, checks=False), "average")
     # what fcluster would do, which spends most of its time on checking the tree
     groups = {beat: [beat] for beat in range(n_beats)}
     for step, (one, two) in enumerate(tree[tree[:, 2] <= MAX_DISTANCE, :2].astype(int).tolist()):
         groups[n_beats + step] = groups.pop(one) + groups.pop(two)
     return [np.sort(group) for group in groups.values()]
-
-
-@functools.lru_cache(maxsize=128)
-def _above_diagonal(n: int) -> NDArray[np.int64]:
-    """Return where the flattened values above the diagonal of an (n, n) matrix are."""
-    return np.flatnonzero(np.triu(np.ones((n, n), dtype=bool), 1))
 
 
 def rhythm_channels(
@@ -194,12 +191,14 @@ def rhythm_channels(
     for row, (channel, beats) in enumerate(zip(channels, heartbeats)):
         if len(beats) >= 3:
             normal = np.arange(len(beats)) if references is None else references[row]
-            values = np.clip(_describe_rhythm(np.diff(beats), normal), -limit, limit).astype(np.float32)
+            values = np.clip(_describe_rhythm(np.diff(beats).astype(float), normal), -limit, limit).astype(
+                np.float32
+            )
             channel[:] = np.repeat(values, np.diff(span_edges(beats, n_timesteps)), axis=1)
     return channels
 
 
-def _describe_rhythm(intervals: NDArray[np.int64], normal: NDArray[np.int64]) -> NDArray[np.float64]:
+def _describe_rhythm(intervals: NDArray[np.float64], normal: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return the values (7, n_beats) of :func:`rhythm_channels` from RR intervals (n_beats - 1,)."""
     n_beats = len(intervals) + 1
     ordered = np.sort(intervals)
@@ -267,6 +266,7 @@ def contrast_channels(
     >>> contrast_channels(ecg, [beats], 100)[0, 0, beats]
     array([0., 0., 2., 0.], dtype=float32)
     """
+    X = _as_floating(X)
     n_timesteps = X.shape[2]
     before, after = round(TEMPLATE_BEFORE * sampling_rate), round(TEMPLATE_AFTER * sampling_rate)
     channels = np.zeros(X.shape, dtype=np.float32)
@@ -280,7 +280,13 @@ def contrast_channels(
         template = median(padded[row].take(normal + around, axis=1))
         size = np.maximum(np.ptp(template, axis=1, keepdims=True), MIN_TEMPLATE)
         offset = time - np.repeat(beats, np.diff(span_edges(beats, n_timesteps)))
-        np.subtract(ecg, template.take(offset, axis=1, mode="clip"), out=channel, casting="same_kind")
-        channel /= size
+        difference = ecg - template.take(offset, axis=1, mode="clip")
+        difference /= size
+        channel[:] = difference
         channel[:, (offset < 0) | (offset >= before + after)] = 0
     return channels
+
+
+def _as_floating(X: NDArray) -> NDArray:
+    """Return ECGs as float64 where they are integers, or less precise than float32."""
+    return X if X.dtype in (np.float32, np.float64) else X.astype(np.float64)

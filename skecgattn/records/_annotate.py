@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from numbers import Integral, Real
 from typing import Any, NamedTuple
 
@@ -186,9 +187,9 @@ def annotate(
 
     n_jobs : int, default=None
         Processes that read windows; None is 1, -1 one a core. The result is the same. One process uses two
-        cores where it can: a thread prepares windows while another runs the networks. More processes take
-        more memory, and pay from three cores on. Recordings of less than two hours are read by this process
-        alone, which takes less time than to start another.
+        cores where it can: a thread prepares windows while the networks run. Two processes, of one thread
+        each, are hardly faster and take more memory; more than two are for more than two cores. Recordings
+        of less than two hours are read by this process alone, which takes less time than to start another.
 
     maps : str or path-like, default=None
         File to write the map to, a `.npy` array of float16 and shape (n_maps, n_timesteps). The map is that
@@ -239,7 +240,10 @@ def annotate(
     reader = _open(model, record, leads, window, overlap, threshold)
     stretches = _stretches(reader, overlap, chunk, n_jobs, maps is not None, verbose)
     heartbeats, unreadable = [np.empty(0, dtype=HEARTBEAT)], [np.empty((0, 2), dtype=np.int64)]
-    with map_writer(maps, len(reader.classifier.map_labels_), record.n_timesteps) as write:
+    with (
+        contextlib.closing(stretches),
+        map_writer(maps, len(reader.classifier.map_labels_), record.n_timesteps) as write,
+    ):
         for stretch in stretches:
             heartbeats.append(stretch.heartbeats)
             unreadable.append(stretch.unreadable)
@@ -275,7 +279,7 @@ def _open(
 
 def _stretches(
     reader: ModelReader, overlap: float, chunk: float | None, n_jobs: int | None, maps: bool, verbose: int
-) -> Iterator[AnnotatedStretch]:
+) -> Generator[AnnotatedStretch, None, None]:
     """Read the batches, and yield the stretches in order."""
     record, n_maps = reader.record, len(reader.classifier.map_labels_)
     stitcher = Stitcher(record.n_timesteps, reader.rate, reader.length, n_maps, with_maps=maps)

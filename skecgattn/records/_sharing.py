@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import multiprocessing
+import threading
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,13 +16,13 @@ from joblib.externals.loky import ProcessPoolExecutor
 from numpy.typing import NDArray
 
 from skecgattn.records._batches import Batch
-from skecgattn.records._model_reader import ModelReader
+from skecgattn.records._model_reader import ModelReader, Prepared
 from skecgattn.records._stitching import Windows
 
 AHEAD = 4
 """Batches that are handed to each of the other processes before this one reads a batch itself."""
 
-PREPARED = 2
+PREPARED = 1
 """Batches that are prepared while the networks read one."""
 
 LARGE_BLOCK = 31 << 20
@@ -34,28 +35,42 @@ def read_all(reader: ModelReader, batches: Iterator[Batch], maps: bool, n_proces
     """Yield what is read in batches, in order; few of them are in memory at a time."""
     if n_processes > 1:
         yield from _read_in_processes(reader, batches, maps, n_processes)
-    elif cpu_count() > 1 and multiprocessing.parent_process() is None:
+    elif cpu_count() > 1 and _is_alone():
         yield from _read_in_threads(reader, batches, maps)
-    else:  # in one of many processes the cores have something to do
+    else:
         for batch in batches:
             yield reader.read(batch, maps)
 
 
+def _is_alone() -> bool:
+    """Tell whether this is no worker, process or thread, beside which others have the cores."""
+    return multiprocessing.parent_process() is None and threading.current_thread() is threading.main_thread()
+
+
 def _read_in_threads(reader: ModelReader, batches: Iterator[Batch], maps: bool) -> Iterator[Read]:
-    """Prepare batches in this thread while the networks read in another."""
-    running: deque[Future[Read]] = deque()
-    # glibc returns freed memory to the system above a threshold, which freeing a large block raises: two
-    # threads that fetch it back, page by page, spend a twentieth of their time on it
-    np.empty(LARGE_BLOCK, dtype=np.uint8)
-    with ThreadPoolExecutor(1) as networks:
+    """Prepare batches in another thread; the networks, which are the caller's, run in this one."""
+    _keep_freed_memory()
+    waiting: deque[Future[Prepared]] = deque()
+    thread = ThreadPoolExecutor(1)
+    try:
         for batch in batches:
-            running.append(networks.submit(reader.compute, reader.prepare(batch), maps))
-            while running[0].done() or len(running) > PREPARED:
-                yield running.popleft().result()
-                if not running:
-                    break
-        while running:
-            yield running.popleft().result()
+            waiting.append(thread.submit(reader.prepare, batch))
+            if len(waiting) > PREPARED:
+                yield reader.compute(waiting.popleft().result(), maps)
+        while waiting:
+            yield reader.compute(waiting.popleft().result(), maps)
+    finally:
+        thread.shutdown(cancel_futures=True)
+
+
+def _keep_freed_memory() -> None:
+    """Have glibc keep the memory that is freed, up to some MB, from now on.
+
+    It returns freed memory to the system above a threshold, which follows the largest block that was freed.
+    Two threads that fetch it back page by page spend a twentieth of their time on it. Nothing happens
+    where there is no glibc.
+    """
+    np.empty(LARGE_BLOCK, dtype=np.uint8)
 
 
 def _read_in_processes(
