@@ -251,6 +251,16 @@ def test_pipeline(model, ecg, threshold, whole):
     assert abs(len(found.beats) - len(whole.beats)) <= 0.01 * len(whole.beats)
 
 
+def test_pipeline_rounds_times_once(model, ecg):
+    """From the networks' rate straight to the recording's, though the pipeline has a rate between."""
+    record = Record.from_array(resample(ecg[0], RATE, 250), 250, LEADS)
+    slow = copy.deepcopy(model).set_params(resample_to=100)
+    X = make_ecg(8, sampling_rate=2 * RATE, random_state=0)[0]
+    pipeline = make_pipeline(Resampler(2 * RATE, new_rate=RATE).fit(X), slow)
+    one, two = (annotate(reader, record).beats["sample"].to_numpy() for reader in (slow, pipeline))
+    assert np.isin(one, two).mean() > 0.97
+
+
 def test_progress_bar(model, ecg, capsys):
     annotate(model, Record.from_array(ecg[0][:, : 20 * RATE], RATE, LEADS, name="bar"), verbose=1)
     assert "bar: 100%" in capsys.readouterr().err
