@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 from typing import Annotated
 
 import typer
@@ -49,4 +51,8 @@ def _skecgattn(
 
 def main() -> None:
     """Run the command line."""
+    # imports make hundreds of thousands of objects and hardly any garbage: to look for it over and over, and
+    # at the end once more, would take more than half a second
+    gc.set_threshold(100_000, 50, 100)
+    atexit.register(gc.freeze)
     app(prog_name="skecgattn")
