@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import atexit
+import gc
 import json
 from functools import partial
 
@@ -32,8 +34,13 @@ def test_version():
 
 def test_main_is_the_entry_point(monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["skecgattn", "--version"])
-    with pytest.raises(SystemExit, match="0"):
-        main()
+    before = gc.get_threshold()
+    try:
+        with pytest.raises(SystemExit, match="0"):
+            main()
+    finally:  # these tests are not its process
+        gc.set_threshold(*before)
+        atexit.unregister(gc.freeze)
     assert capsys.readouterr().out.startswith("skecgattn ")
 
 
