@@ -15,9 +15,11 @@ import joblib
 import numpy as np
 from scipy.stats import ttest_rel
 from sklearn.metrics import roc_auc_score
+from tqdm.auto import tqdm
 
 import skecgattn
-from skecgattn import metrics
+from skecgattn import AttentionECGClassifier, metrics
+from skecgattn._files import write_text
 from skecgattn.datasets import fetch_mitbih, make_windows
 
 LABELS = ("S", "V")
@@ -27,9 +29,7 @@ RATE = 360.0
 def write(path: Path, text: str) -> None:
     """Write a file in one step, so that a killed run leaves the one before."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(path.name + ".part")
-    unfinished.write_text(text)
-    os.replace(unfinished, path)
+    write_text(path, text)
 
 
 def fingerprint(estimator: Any, *data: Any) -> str:
@@ -108,6 +108,28 @@ def train(
         joblib.dump({"estimator": estimator, "training time (s)": seconds}, unfinished, compress=3)
         os.replace(unfinished, path)
     return estimator, seconds
+
+
+def train_all(
+    rows: Rows,
+    options: argparse.Namespace,
+    methods: dict[str, dict[str, Any]],
+    training: tuple,
+    test: tuple,
+    run: Callable[[Any, float, tuple], dict[str, Any]],
+) -> None:
+    """Train the methods asked for, all at one seed before the next, and add the rows that are not there.
+
+    `run` gets the fitted estimator, the seconds of its training and the test windows.
+    """
+    jobs = [(seed, method) for seed in range(options.seeds) for method in options.methods]
+    for seed, method in (bar := tqdm(jobs, desc="trainings")):
+        bar.set_postfix_str(f"{method}, seed {seed}")
+        clf = AttentionECGClassifier(RATE, random_state=seed, **methods[method], **epochs(options))
+        settings = fingerprint(clf, training[0].shape, test[0].shape)
+        if not rows.done(settings, method=method, seed=seed):
+            clf, seconds = train(clf, *training[:3], options.models)
+            rows.add(settings, run(clf, seconds, test), method=method, seed=seed)
 
 
 def value(row: dict[str, Any], *path: str) -> float:

@@ -13,7 +13,7 @@ Trained on DS1 as in ``localisation.py``; windows of DS2.
 
 Slow checks run on windows drawn with one seed for all runs. Writes ``honesty.json`` and ``honesty.md`` beside
 this file, row by row: a run that was killed goes on where it was. ``--models`` takes the trainings that
-``localisation.py --save-models`` has left::
+``localisation.py --models`` has left::
 
     python benchmarks/honesty.py --seeds 5 --models models
 """

@@ -12,26 +12,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from _tables import (
     LABELS,
-    RATE,
     Rows,
     areas,
     cell,
     detection,
-    epochs,
-    fingerprint,
     make_parser,
     markdown,
     paired,
-    train,
+    train_all,
     windows,
 )
-from tqdm.auto import tqdm
 
 from skecgattn import AttentionECGClassifier, metrics
 from skecgattn.inspection import grad_cam, guided_grad_cam, integrated_gradients
@@ -75,10 +70,9 @@ def score_maps(maps: np.ndarray, beats: np.ndarray, label: str, correct: np.ndar
     return scores
 
 
-def run(clf: AttentionECGClassifier, training: tuple, test: tuple, models: Path | None) -> dict[str, Any]:
-    """Train one estimator on DS1 and score it on DS2."""
+def run(clf: AttentionECGClassifier, seconds: float, test: tuple) -> dict[str, Any]:
+    """Score an estimator trained on DS1, in so many seconds, on DS2."""
     X_test, y_test, patient_test, beats = test
-    clf, seconds = train(clf, *training[:3], models)
     row: dict[str, Any] = {"training time (s)": seconds, "epochs": clf.n_iter_}
     start = time.perf_counter()
     probability = clf.predict_proba(X_test)
@@ -172,21 +166,9 @@ def differences(results: dict[str, list[dict[str, Any]]], label: str) -> list[st
 
 def main() -> None:
     """Run the methods asked for and write the tables."""
-    parser = make_parser(__doc__, methods=METHODS)
-    parser.add_argument(
-        "--save-models", type=Path, help="folder for the trainings; those found there are not done again"
-    )
-    options = parser.parse_args()
+    options = make_parser(__doc__, methods=METHODS, models=True).parse_args()
     training, test = (windows(subset, options.records) for subset in ("ds1", "ds2"))
-    rows = Rows(options.output / "localisation.json", table)
-    # all methods at one seed before the next
-    jobs = [(seed, method) for seed in range(options.seeds) for method in options.methods]
-    for seed, method in (bar := tqdm(jobs, desc="trainings")):
-        bar.set_postfix_str(f"{method}, seed {seed}")
-        clf = AttentionECGClassifier(RATE, random_state=seed, **METHODS[method], **epochs(options))
-        settings = fingerprint(clf, training[0].shape, test[0].shape)
-        if not rows.done(settings, method=method, seed=seed):
-            rows.add(settings, run(clf, training, test, options.save_models), method=method, seed=seed)
+    train_all(Rows(options.output / "localisation.json", table), options, METHODS, training, test, run)
 
 
 if __name__ == "__main__":

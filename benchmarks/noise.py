@@ -10,7 +10,7 @@ standard deviations of the first 300 seconds of noise; both means without the hi
 record 118 and "em" that gives the gains of the published 118e_6 to within 2%.
 
 Writes ``noise.json`` and ``noise.md`` beside this file, row by row: a run that was killed goes on where it
-was. ``--models`` takes the trainings that ``localisation.py --save-models`` has left::
+was. ``--models`` takes the trainings that ``localisation.py --models`` has left::
 
     python benchmarks/noise.py --seeds 5 --models models
 """

@@ -25,19 +25,15 @@ from typing import Any
 
 import numpy as np
 from _tables import (
-    RATE,
     Rows,
     cell,
-    epochs,
-    fingerprint,
     make_parser,
     markdown,
     paired,
-    train,
+    train_all,
     windows,
 )
 from sklearn.metrics import balanced_accuracy_score
-from tqdm.auto import tqdm
 
 from skecgattn import AttentionECGClassifier, metrics
 from skecgattn.inspection import grad_cam, guided_grad_cam, integrated_gradients
@@ -60,7 +56,7 @@ SCORES: dict[str, Callable[..., Any]] = {
 }
 
 
-def run(clf: AttentionECGClassifier, test: tuple) -> dict[str, Any]:
+def run(clf: AttentionECGClassifier, _: float, test: tuple) -> dict[str, Any]:
     """Score the map and the attributions of a trained estimator."""
     X, y, _, beats = test
     probability = clf.predict_proba(X)
@@ -154,22 +150,13 @@ def table(rows: Rows) -> str:
 
 def main() -> None:
     """Run the methods asked for and write the tables."""
-    parser = make_parser(__doc__, methods=METHODS, models=True)
-    options = parser.parse_args()
+    options = make_parser(__doc__, methods=METHODS, models=True).parse_args()
     data = [
         windows(subset, options.records, window=8.0, label="frequent", classes=ABNORMAL)
         for subset in ("ds1", "ds2")
     ]
     training, test = ((X[:, :1], *rest) for X, *rest in data)
-    rows = Rows(options.output / "suh.json", table)
-    jobs = [(seed, method) for seed in range(options.seeds) for method in options.methods]
-    for seed, method in (bar := tqdm(jobs, desc="trainings")):
-        bar.set_postfix_str(f"{method}, seed {seed}")
-        clf = AttentionECGClassifier(RATE, random_state=seed, **METHODS[method], **epochs(options))
-        settings = fingerprint(clf, training[0].shape, test[0].shape)
-        if not rows.done(settings, method=method, seed=seed):
-            clf, _ = train(clf, *training[:3], options.models)
-            rows.add(settings, run(clf, test), method=method, seed=seed)
+    train_all(Rows(options.output / "suh.json", table), options, METHODS, training, test, run)
 
 
 if __name__ == "__main__":

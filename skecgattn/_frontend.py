@@ -86,7 +86,8 @@ class FrontEnd:
         # some at a time: filters work in float64, and the whole of X may be most of the memory
         values, heartbeats = self._transform_block(X[:BLOCK], dtype)
         if len(X) > BLOCK:
-            values, first = np.empty((len(X), *values.shape[1:]), dtype=dtype), values
+            first = values
+            values = np.empty((len(X), *first.shape[1:]), dtype=dtype)
             values[:BLOCK] = first
         for start in range(BLOCK, len(X), BLOCK):
             values[start : start + BLOCK], beats = self._transform_block(X[start : start + BLOCK], dtype)
