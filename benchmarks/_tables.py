@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import joblib
 import numpy as np
@@ -87,27 +87,32 @@ def _scalars(row: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in row.items() if not isinstance(value, dict | list)}
 
 
-def train(
-    estimator: Any, X: np.ndarray, y: np.ndarray, patient: np.ndarray, folder: Path | None
-) -> tuple[Any, float]:
-    """Return the fitted estimator and the seconds its training took; both from `folder` where they are."""
+class Training(NamedTuple):
+    """A fitted estimator, and what its training took."""
+
+    estimator: Any
+    seconds: float
+    processor_seconds: float
+
+
+def train(estimator: Any, X: np.ndarray, y: np.ndarray, patient: np.ndarray, folder: Path | None) -> Training:
+    """Fit an estimator, or take it from `folder`, where it is saved otherwise."""
     some = X[:: max(1, len(X) // 64)]
     settings = fingerprint(
         estimator, estimator.random_state, X.shape, f"{np.abs(some).mean(dtype=float):.6f}"
     )
     path = None if folder is None else folder / f"{settings}.joblib"
     if path is not None and path.exists():
-        saved = joblib.load(path)
-        return saved["estimator"], saved["training time (s)"]
-    start = time.perf_counter()
+        return Training(**joblib.load(path))
+    start = time.perf_counter(), time.process_time()
     estimator.fit(X, y, groups=patient)
-    seconds = time.perf_counter() - start
+    training = Training(estimator, time.perf_counter() - start[0], time.process_time() - start[1])
     if path is not None:
         folder.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_suffix(".part")
-        joblib.dump({"estimator": estimator, "training time (s)": seconds}, unfinished, compress=3)
+        joblib.dump(training._asdict(), unfinished, compress=3)
         os.replace(unfinished, path)
-    return estimator, seconds
+    return training
 
 
 def train_all(
@@ -128,7 +133,7 @@ def train_all(
         clf = AttentionECGClassifier(RATE, random_state=seed, **methods[method], **epochs(options))
         settings = fingerprint(clf, training[0].shape, test[0].shape)
         if not rows.done(settings, method=method, seed=seed):
-            clf, seconds = train(clf, *training[:3], options.models)
+            clf, seconds, _ = train(clf, *training[:3], options.models)
             rows.add(settings, run(clf, seconds, test), method=method, seed=seed)
 
 

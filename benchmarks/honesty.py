@@ -162,7 +162,7 @@ def main() -> None:
         clf = AttentionECGClassifier(RATE, random_state=seed, **epochs(options))
         settings = fingerprint(clf, training[0].shape, test[0].shape, options.windows)
         bar.set_postfix_str(f"training {seed}")
-        models.append(train(clf, *training[:3], options.models)[0])
+        models.append(train(clf, *training[:3], options.models).estimator)
         for label in LABELS:
             bar.set_postfix_str(f"seed {seed}, {label}")
             key = {"check": "seed", "label": label, "seed": seed}

@@ -150,7 +150,7 @@ def main() -> None:
                 settings = fingerprint(clf, training[0].shape, test[0].shape)
                 key = {"seed": seed, "noise": noise, "ratio": ratio}
                 if not rows.done(settings, **key):
-                    clf, _ = train(clf, *training[:3], options.models)
+                    clf = train(clf, *training[:3], options.models).estimator
                     rows.add(settings, run(clf, test), **key)
                 bar.update()
 

@@ -352,12 +352,15 @@ def train(
         ("divergence", divergence := _RestoreOnDivergence()),
     ]
     stopping = EarlyStopping(patience=plan.patience, load_best=True, threshold=0, sink=_silent)
+    # a segmenter may learn faster than the classifier
+    factor = getattr(network.segmenter, "lr_factor", 1.0)
+    groups = [] if factor == 1 else [("segmenter.*", {"lr": factor * plan.lr})]
     if plan.schedule == "one_cycle" and n_batches >= MIN_CYCLE:
         cycle = LRScheduler(
             OneCycleLR,
             step_every="batch",
             event_name=None,
-            max_lr=plan.lr,
+            max_lr=[*(group["lr"] for _, group in groups), plan.lr],
             total_steps=n_batches,
             pct_start=max(0.2, 2 / n_batches),  # the rise takes two steps at least
         )
@@ -374,6 +377,7 @@ def train(
         criterion=_WeightedLoss,
         optimizer=torch.optim.AdamW,
         optimizer__weight_decay=plan.weight_decay,
+        optimizer__param_groups=groups,
         lr=plan.lr,
         max_epochs=plan.max_epochs,
         batch_size=batch_size,

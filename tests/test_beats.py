@@ -111,11 +111,15 @@ def test_rhythm_of_an_early_beat_and_its_pause():
     before, after, change, pause = channels[0, :4]
     at = [100, 200, 250, 400, 500]
     np.testing.assert_allclose(before[at], [0, 0, np.log(0.5), np.log(1.5), 0], atol=1e-6)
-    np.testing.assert_allclose(after[at], [0, np.log(0.5), np.log(1.5), 0, 0], atol=1e-6)
+    np.testing.assert_allclose(after[at], [0, 0, np.log(1.5), 0, 0], atol=1e-6)
     np.testing.assert_allclose(change[at], [0, 0, np.log(0.5), np.log(3), np.log(1 / 1.5)], atol=1e-6)
-    np.testing.assert_allclose(pause[at], [0, np.log(0.5), np.log(3), np.log(1 / 1.5), 0], atol=1e-6)
+    np.testing.assert_allclose(pause[at], [0, 0, np.log(3), 0, 0], atol=1e-6)
     np.testing.assert_allclose(channels[0, 4, 250], np.log(50 / 120), atol=1e-6)
     np.testing.assert_allclose(channels[0, 5, 250], np.log(50 / 100), atol=1e-6)
+    # the beat before is not told that the next one is early
+    assert channels[0, :, 200] == pytest.approx(
+        channels[0, :, 100] + [0, 0, 0, 0, np.log(100 / 120), 0, 0, 0, 0]
+    )
     # held from midpoint to midpoint
     assert set(before[225:325].tolist()) == {before[250]}
     assert before[224] != before[225]
@@ -126,6 +130,18 @@ def test_rhythm_without_beats_and_beyond_its_limit():
     assert not rhythm_channels(few, 100).any()
     far = rhythm_channels([np.array([0, 10, 20, 30, 900])], 1000, limit=1.5)
     assert far.max() == pytest.approx(1.5)
+
+
+def test_an_early_beat_is_unusual_in_a_regular_rhythm_only():
+    regular = np.array([100, 200, 300, 370, 500, 600, 700, 800])
+    irregular = np.cumsum([20, 60, 110, 80, 140, 95, 130, 70, 100])
+    channels = rhythm_channels([regular, irregular], 900)
+    assert channels[0, 0, 370] > channels[1, 0, irregular[1]]  # which is even earlier
+    assert channels[0, 7, 370] == pytest.approx(-0.5)
+    assert channels[0, 8, 370] > 0.4
+    assert channels[0, 7, [200, 300, 600, 700, 800]] == pytest.approx(0)
+    assert abs(channels[1, 7:]).max() < 0.2
+    assert channels[0, 7, 100] == 0  # the interval before the first beat is unknown
 
 
 def test_rhythm_beside_the_reference_beats():

@@ -614,6 +614,28 @@ def test_divergence_by_the_learning_rate(binary):
     assert_usable(clf, X)
 
 
+class Rates(Callback):
+    """Keeps the learning rates of every batch."""
+
+    def on_train_begin(self, net, **kwargs):
+        self.rates = []
+
+    def on_batch_end(self, net, training=False, **kwargs):
+        self.rates.append([group["lr"] for group in net.optimizer_.param_groups])
+
+
+@pytest.mark.parametrize("schedule", ["one_cycle", "constant"])
+@pytest.mark.parametrize(("segmenter", "factors"), [("beat", [3, 1]), ("unet", [1]), (None, [1])])
+def test_a_segmenter_of_beats_learns_faster(binary, segmenter, factors, schedule):
+    X, y, _ = binary
+    spy = Rates()
+    options = {"early_stopping": False, "batch_size": 8, "lr_schedule": schedule, "lr": 2e-3}
+    small(segmenter=segmenter, callbacks=[("spy", spy)], **options).fit(X, y)
+    rates = np.array(spy.rates)
+    np.testing.assert_allclose(rates / rates[:, -1:], np.broadcast_to(factors, rates.shape))
+    assert rates[:, -1].max() == pytest.approx(2e-3, rel=0.2)
+
+
 def test_callbacks_go_to_skorch(binary, tmp_path):
     X, y, _ = binary
     spy = Spy()

@@ -312,6 +312,32 @@ def test_evidence_weighs_its_terms():
     torch.testing.assert_close(whole - plain, task.loss(joint.classifier(x), target))
 
 
+@pytest.mark.parametrize(
+    ("task", "learns"),
+    [
+        (Task(multilabel=False, normal=0, marked=(1,)), False),
+        (Task(multilabel=True, normal=None, marked=(0, 1)), False),
+        (Task(multilabel=False, normal=None, marked=(0, 1)), True),
+    ],
+)
+def test_who_learns_from_what_the_map_leaves(task, learns):
+    n_maps = len(task.marked)
+    joint = JointNetwork(UNetSegmenter(1, n_maps, width=4), ConvolutionalClassifier(1, 2, width=4))
+    x, target = torch.randn(4, 1, 200), torch.eye(2)[[0, 1, 1, 0]]
+    off = {"area": 0, "whole": 0, "random": 0, "beat": 0}
+
+    def gradients(**options):
+        joint.zero_grad()
+        torch.manual_seed(0)  # which map is drawn, and dropout
+        Evidence(**off, **options)(joint.eval(), x, None, target, task).sum().backward()
+        parts = joint.segmenter, joint.classifier
+        return [torch.cat([w.grad.flatten() for w in part.parameters()]) for part in parts]
+
+    with_it, without = gradients(complement=1), gradients(complement=0)
+    assert not torch.allclose(with_it[0], without[0])
+    assert torch.allclose(with_it[1], without[1]) is not learns
+
+
 def test_multiple_instance_needs_maps():
     with pytest.raises(ValueError, match="segmenter=None"):
         MultipleInstance()(JointNetwork(None, Fixed(lambda x: x)), torch.zeros(1, 1, 9), None, None, SOFTMAX)

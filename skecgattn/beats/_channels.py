@@ -30,8 +30,14 @@ MIN_SHARE = 0.1
 TYPICAL_WIDTH = 0.028
 """Seconds of spread of a QRS complex's slope that weigh as much as an RR interval's shrinking to 1/e."""
 
-N_RHYTHM = 7
+N_RHYTHM = 9
 """Number of rhythm channels."""
+
+REGULAR = 0.03
+"""What the spread of the logarithms of RR intervals is taken for where they hardly vary."""
+
+MOST_SPREADS = 6.0
+"""Spreads to which a deviation is clipped."""
 
 
 def reference_beats(
@@ -151,12 +157,22 @@ def rhythm_channels(
     Natural logarithms of ratios of RR intervals, clipped to plus or minus `limit`, 0 where one is unknown:
 
     0. the interval before the beat over the ECG's median interval,
-    1. the interval after it over the median,
+    1. the interval after it over the median, 0 where it is shorter,
     2. the interval before over the one before that,
-    3. the interval after over the interval before,
+    3. the interval after over the interval before, 0 where it is shorter,
     4. the interval before over the ECG's 80% quantile, which frequent early beats do not move,
     5. the interval before over the median of the two intervals on both sides of it,
     6. the interval before over the median interval before the reference beats.
+
+    Two more tell whether that is unusual for this ECG: a beat that is early in a regular rhythm is premature,
+    in atrial fibrillation it is one among many.
+
+    7. channel 0 in units of the ECG's spread, which is .03 plus 1.5 times the median absolute deviation of
+       the logarithms of its intervals; clipped to plus or minus six spreads and divided by twelve,
+    8. channel 1 likewise.
+
+    A pause after a beat is part of what makes it premature; that the next beat comes early is not told, as it
+    would mark the beat before a premature one as well as the premature one itself.
 
     All of them tell one beat from another: what is the same for all beats of an ECG, such as how irregular
     it is, would let the ECG's label leak into beats that have no part in it.
@@ -177,7 +193,7 @@ def rhythm_channels(
 
     Returns
     -------
-    channels : ndarray of shape (n_samples, 7, n_timesteps), float32
+    channels : ndarray of shape (n_samples, 9, n_timesteps), float32
         All 0 where an ECG has fewer than three heartbeats.
 
     Examples
@@ -199,7 +215,7 @@ def rhythm_channels(
 
 
 def _describe_rhythm(intervals: NDArray[np.float64], normal: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return the values (7, n_beats) of :func:`rhythm_channels` from RR intervals (n_beats - 1,)."""
+    """Return the values (9, n_beats) of :func:`rhythm_channels` from RR intervals (n_beats - 1,)."""
     n_beats = len(intervals) + 1
     ordered = np.sort(intervals)
     logs = np.full(n_beats + 5, np.nan)  # 3 + k: the interval after beat k
@@ -215,12 +231,14 @@ def _describe_rhythm(intervals: NDArray[np.float64], normal: NDArray[np.int64]) 
     known = np.sort(known[~np.isnan(known)])
     values = np.empty((N_RHYTHM, n_beats))
     values[0] = before - typical
-    values[1] = after - typical
+    values[1] = np.maximum(after - typical, 0)
     values[2] = before - logs[1 : 1 + n_beats]
-    values[3] = after - before
+    values[3] = np.maximum(after - before, 0)
     values[4] = before - np.log(quantile(ordered, 0.8))
     values[5] = before - (around[1] + around[2]) / 2
     values[6] = before - (quantile(known, 0.5) if len(known) else typical)
+    spread = REGULAR + 1.5 * quantile(np.sort(np.abs(before[1:] - typical)), 0.5)
+    values[7:] = np.clip(values[:2] / spread, -MOST_SPREADS, MOST_SPREADS) / (2 * MOST_SPREADS)
     values[np.isnan(values)] = 0
     return values
 

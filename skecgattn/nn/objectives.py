@@ -66,6 +66,11 @@ class Task:
             loss = loss * (target @ self.class_weight.to(logits))
         return loss
 
+    @property
+    def has_nothing(self) -> bool:
+        """Whether ECGs without an abnormality have a target of their own: no label, or the normal class."""
+        return self.multilabel or self.normal is not None
+
     def nothing(self, target: Tensor) -> Tensor:
         """Return the target of an ECG in which nothing is left to see.
 
@@ -173,7 +178,9 @@ class Evidence(Objective):
     On top of the cross-entropy on the modulated ECG, the classifier reads
 
     * the complement ``ECG * (1 - map)``, in which nothing must be left to see (no label, the normal
-      class, or the uniform distribution): this makes the map cover *every* abnormal beat;
+      class, or the uniform distribution): this makes the map cover *every* abnormal beat. Only the segmenter
+      learns from it where there are ECGs that show what nothing looks like: a classifier that is told that
+      nothing is left would learn to overlook what the map misses;
     * the whole ECG, and ECGs without the abnormality under random windows, so that it judges
       evidence instead of reading the shape of the map.
 
@@ -227,9 +234,7 @@ class Evidence(Objective):
             return task.loss(network.classifier(x), target)
         maps = computed.values
         chosen, kept, left = _choose_maps(maps, target, task)
-        views = [x * chosen, x * (1 - chosen)]
-        targets = [kept, left]
-        weights = [torch.ones_like(x[:, 0, 0]), torch.full_like(x[:, 0, 0], self.complement)]
+        views, targets, weights = [x * chosen], [kept], [torch.ones_like(x[:, 0, 0])]
         if self.whole > 0:
             views.append(x)
             targets.append(target)
@@ -242,6 +247,12 @@ class Evidence(Objective):
             weights.append(self.random * (target == empty).all(dim=1).to(x))
         losses = task.loss(network.classifier(torch.cat(views)), torch.cat(targets))
         loss = (losses * torch.cat(weights)).reshape(len(views), -1).sum(dim=0)
+        if self.complement > 0:
+            parameters = dict(network.classifier.named_parameters())
+            if task.has_nothing:
+                parameters = {name: parameter.detach() for name, parameter in parameters.items()}
+            logits = torch.func.functional_call(network.classifier, parameters, (x * (1 - chosen),))
+            loss = loss + self.complement * task.loss(logits, left)
         loss = loss + self.area * maps.mean(dim=2).sum(dim=1)
         if self.beat > 0 and computed.beats is not None:
             loss = loss + self.beat * _any_beat_loss(*computed.beats, target, task)

@@ -186,6 +186,9 @@ class HuSegmenter(nn.Module):
         return torch.sqrt(sums + torch.finfo(sums.dtype).tiny)
 
 
+EARLIER, LATER = 8.0, 4.0
+"""What the rhythm is multiplied by, where it is negative and positive, to be as large as the other features."""
+
 ROUND = 64
 """Beats are encoded in multiples of this number."""
 
@@ -233,6 +236,8 @@ class BeatSegmenter(nn.Module):
 
     minimum_length = 2
     reads_beats = True
+    lr_factor = 3.0
+    """Share of the estimator's learning rate: that any of many beats is abnormal is a weak signal to begin with."""
 
     def __init__(
         self,
@@ -287,7 +292,9 @@ class BeatSegmenter(nn.Module):
         samples = peaks[:, None] + torch.arange(self.before + self.after, device=x.device)
         cut = padded[ecg[:, None], :, samples].transpose(1, 2)
         rhythm = x[ecg, self.rhythm, peaks]
-        features = torch.cat([self._encode(cut), 4 * rhythm.clamp(max=0), 2 * rhythm.clamp(min=0)], dim=1)
+        features = torch.cat(
+            [self._encode(cut), EARLIER * rhythm.clamp(max=0), LATER * rhythm.clamp(min=0)], dim=1
+        )
         logits = self.head(features)
         laid = logits.new_zeros(*heartbeats.shape, self.n_maps)
         return laid.index_put((ecg, beat), logits).transpose(1, 2)
