@@ -248,7 +248,7 @@ class Evidence(Objective):
         losses = task.loss(network.classifier(torch.cat(views)), torch.cat(targets))
         loss = (losses * torch.cat(weights)).reshape(len(views), -1).sum(dim=0)
         if self.complement > 0:
-            parameters = dict(network.classifier.named_parameters())
+            parameters: dict[str, Tensor] = dict(network.classifier.named_parameters())
             if task.has_nothing:
                 parameters = {name: parameter.detach() for name, parameter in parameters.items()}
             logits = torch.func.functional_call(network.classifier, parameters, (x * (1 - chosen),))

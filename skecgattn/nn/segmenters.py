@@ -187,7 +187,7 @@ class HuSegmenter(nn.Module):
 
 
 EARLIER, LATER = 8.0, 4.0
-"""What the rhythm is multiplied by, where it is negative and positive, to be as large as the other features."""
+"""What the rhythm is multiplied by, where it is below and above 0, to be as large as the other features."""
 
 ROUND = 64
 """Beats are encoded in multiples of this number."""
@@ -237,7 +237,7 @@ class BeatSegmenter(nn.Module):
     minimum_length = 2
     reads_beats = True
     lr_factor = 3.0
-    """Share of the estimator's learning rate: that any of many beats is abnormal is a weak signal to begin with."""
+    """Share of the estimator's learning rate: that any of many beats is abnormal says little about each."""
 
     def __init__(
         self,
