@@ -120,8 +120,8 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         ECGs a batch. None takes all ECGs at once.
 
     lr : float, default=3e-3
-        Learning rate; the largest one where it follows a cycle. That of the "beat" segmenter is three
-        times as high.
+        Learning rate; the largest one where it follows a cycle. That of the "beat" segmenter is five
+        thirds of it.
 
     lr_schedule : {"one_cycle", "constant"}, default="one_cycle"
         Course of the learning rate.

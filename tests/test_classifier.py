@@ -625,7 +625,7 @@ class Rates(Callback):
 
 
 @pytest.mark.parametrize("schedule", ["one_cycle", "constant"])
-@pytest.mark.parametrize(("segmenter", "factors"), [("beat", [3, 1]), ("unet", [1]), (None, [1])])
+@pytest.mark.parametrize(("segmenter", "factors"), [("beat", [5 / 3, 1]), ("unet", [1]), (None, [1])])
 def test_a_segmenter_of_beats_learns_faster(binary, segmenter, factors, schedule):
     X, y, _ = binary
     spy = Rates()

@@ -236,7 +236,7 @@ class BeatSegmenter(nn.Module):
 
     minimum_length = 2
     reads_beats = True
-    lr_factor = 3.0
+    lr_factor = 5 / 3
     """Share of the estimator's learning rate: that any of many beats is abnormal says little about each."""
 
     def __init__(
