@@ -50,6 +50,8 @@ class Reader:
     front_end : FrontEnd
     labels : Labels
         What the outputs of the network stand for.
+    intercept : ndarray of shape (n_outputs,)
+        Is added to the network's logits.
     device, precision, n_threads
         As the estimator takes them.
     """
@@ -57,6 +59,7 @@ class Reader:
     network: JointNetwork
     front_end: FrontEnd
     labels: Labels
+    intercept: NDArray[np.float64]
     device: str | torch.device
     precision: str
     n_threads: int | None
@@ -71,7 +74,8 @@ class Reader:
         dtype, bfloat16 = choose_precision(self.precision, device)
         self.network.to(device=device, dtype=dtype)
         with threads(self.n_threads):
-            return compute(self.network, channels, device=device, dtype=dtype, bfloat16=bfloat16)
+            logits, maps = compute(self.network, channels, device=device, dtype=dtype, bfloat16=bfloat16)
+        return logits + self.intercept.astype(logits.dtype), maps
 
     def logits(self, X: NDArray) -> NDArray:
         """Return the logits (n_samples, n_outputs) of ECGs (n_samples, n_leads, n_timesteps)."""

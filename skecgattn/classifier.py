@@ -21,6 +21,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from ._artefacts import add_artefacts
 from ._build import build_for, make_front_end, make_plan, minimum_length
+from ._calibration import learn_intercept
 from ._frontend import FrontEnd
 from ._holdout import check_groups, hold_out
 from ._labels import Labels
@@ -192,6 +193,11 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
 
     network_ : torch.nn.Module
         The trained joint network.
+
+    intercept_ : ndarray of shape (n_outputs,)
+        Is added to the network's logits, so that ECGs have a label as often, by their probabilities, as they
+        do by their labels: the "evidence" objective also shows the classifier what has none. Zeros where it
+        is of no use.
 
     history_ : list of dict
         One row an epoch: epoch, train_loss, valid_loss (with early stopping), duration in seconds.
@@ -425,7 +431,7 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
             early_stopping=self.early_stopping,
         )
         self._train(plan, training, held_out)
-        self._learn_thresholds(training if held_out is None else held_out)
+        self._learn_levels(plan, training if held_out is None else held_out)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -470,7 +476,7 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         n_before = len(history)
         plan = replace(plan, max_epochs=1, schedule="constant", seed=plan.seed + n_before)
         self._train(plan, samples, None, None if first else self._optimizer_state)
-        self._learn_thresholds(samples)
+        self._learn_levels(plan, samples)
         self.history_ = [*history, *({**row, "epoch": row["epoch"] + n_before} for row in self.history_)]
         self.n_iter_ = self.best_epoch_ = len(self.history_)
         return self
@@ -692,6 +698,7 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
             self._n_channels = n_channels
             with seeded(seed, plan.device):
                 self.network_ = build_for(self, channels)
+            self.intercept_ = np.zeros(self._labels.n_outputs)
         elif learn and n_channels != self._n_channels:
             raise ValueError(
                 "warm_start=True needs the leads and the channels of the last fit, got "
@@ -729,7 +736,13 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
                 stacklevel=3,
             )
 
-    def _learn_thresholds(self, samples: Samples) -> None:
+    def _learn_levels(self, plan: Plan, samples: Samples) -> None:
+        """Learn the intercept of the logits and the thresholds of beats."""
+        if plan.objective.cuts and self.network_.segmenter is not None:
+            logits = self._reader().compute(samples.channels)[0] - self.intercept_
+            self.intercept_ = learn_intercept(
+                logits, samples.target, samples.weight, plan.task, self.intercept_
+            )
         if samples.channels.heartbeats is None or not self.map_labels_:
             return
         scores = self._reader().read_channels(samples.channels).scores
@@ -748,7 +761,15 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
     def _reader(self) -> Reader:
         """Return what reads ECGs by the trained network."""
         front_end = self._front_end()
-        return Reader(self.network_, front_end, self._labels, self.device, self.precision, self.n_threads)
+        return Reader(
+            self.network_,
+            front_end,
+            self._labels,
+            self.intercept_,
+            self.device,
+            self.precision,
+            self.n_threads,
+        )
 
     def _logits(self, X: ArrayLike) -> NDArray:
         X = self._check_fitted_input(X)

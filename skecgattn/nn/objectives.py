@@ -133,6 +133,9 @@ class Objective(Parameterised, ABC):
     Decided(weight=0.2)
     """
 
+    cuts = False
+    """Whether the classifier is also trained on parts of ECGs, in which labels are rarer."""
+
     @abstractmethod
     def __call__(
         self, network: JointNetwork, x: Tensor, heartbeats: Tensor | None, target: Tensor, task: Task
@@ -210,6 +213,8 @@ class Evidence(Objective):
     >>> Evidence(area=0.5)
     Evidence(area=0.5, beat=1.0, complement=1.0, whole=1.0, random=0.5)
     """
+
+    cuts = True
 
     def __init__(
         self,

@@ -1,0 +1,59 @@
+"""The intercept of the logits: probabilities that are as high on average as the labels are frequent."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from .nn import Task
+
+RIDGE = 1e-4
+"""Weight of the square of the intercept, whose mean a softmax leaves open."""
+
+
+def learn_intercept(
+    logits: NDArray, target: NDArray, weight: NDArray, task: Task, intercept: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Learn what is added to logits, by the loss of the task on whole ECGs.
+
+    An objective that also shows the classifier ECGs of which the abnormality is cut away teaches it that a
+    label is rarer than it is, the more so the rarer it is.
+
+    Parameters
+    ----------
+    logits : ndarray of shape (n_samples, n_outputs)
+        As the network makes them.
+    target : ndarray of shape (n_samples, n_outputs)
+        Target distributions, or indicators.
+    weight : ndarray of shape (n_samples,)
+        Weights of the ECGs.
+    task : Task
+        Knows the weights of the classes.
+    intercept : ndarray of shape (n_outputs,)
+        What is kept where ECGs with a label, or without it, are missing.
+
+    Returns
+    -------
+    intercept : ndarray of shape (n_outputs,)
+    """
+    there = target[weight > 0]
+    open_ = (there.max(axis=0) > 0.5) & (there.min(axis=0) < 0.5)
+    if not (open_.any() if task.multilabel else open_.all()):
+        return intercept
+    fixed = torch.from_numpy(np.where(open_, 0.0, intercept))
+    free = torch.from_numpy(open_.astype(np.float64))
+    z, y, w = (torch.from_numpy(np.asarray(values, dtype=np.float64)) for values in (logits, target, weight))
+    shift = torch.zeros(z.shape[1], dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS(
+        [shift], max_iter=200, tolerance_grad=1e-10, tolerance_change=1e-14, line_search_fn="strong_wolfe"
+    )
+
+    def loss() -> torch.Tensor:
+        optimizer.zero_grad()
+        value = (task.loss(z + fixed + free * shift, y) * w).sum() / w.sum() + RIDGE * shift.square().sum()
+        value.backward()  # type: ignore[no-untyped-call]
+        return value
+
+    optimizer.step(loss)  # type: ignore[no-untyped-call]
+    return (fixed + free * shift.detach()).numpy()
