@@ -88,9 +88,14 @@ class Reader:
         exponential = np.exp(logits - logits.max(axis=1, keepdims=True))
         return exponential / exponential.sum(axis=1, keepdims=True)
 
-    def outputs(self, channels: Channels) -> tuple[NDArray, NDArray]:
-        """Return probabilities (n_samples, n_outputs) and maps in [0, 1] (n_samples, n_maps, n_steps)."""
-        logits, maps = self.compute(channels)
+    def outputs(
+        self, channels: Channels, computed: tuple[NDArray, NDArray | None] | None = None
+    ) -> tuple[NDArray, NDArray]:
+        """Return probabilities (n_samples, n_outputs) and maps in [0, 1] (n_samples, n_maps, n_steps).
+
+        `computed` is what `compute` has returned, where it is known.
+        """
+        logits, maps = self.compute(channels) if computed is None else computed
         probability = self.probability(logits)
         if maps is None:
             n_samples, _, n_steps = channels.values.shape
@@ -100,13 +105,15 @@ class Reader:
             maps = maps / np.where(top > 0, top, 1)
         return probability, maps
 
-    def read_channels(self, channels: Channels) -> Reading:
-        """Return what one pass over channels tells, in the channels' time."""
+    def read_channels(
+        self, channels: Channels, computed: tuple[NDArray, NDArray | None] | None = None
+    ) -> Reading:
+        """Return what one pass over channels tells, in the channels' time; `computed` as for `outputs`."""
         rate = self.front_end.rate
         if rate is None or channels.heartbeats is None:
             raise ValueError("beats cannot be scored without heartbeats, got sampling_rate=None.")
         marked = list(self.labels.marked)
-        probability, maps = self.outputs(channels)
+        probability, maps = self.outputs(channels, computed)
         if maps.shape[1] < len(marked):
             maps = np.repeat(maps, len(marked), axis=1)
         heartbeats = [beats[beats >= 0] for beats in channels.heartbeats]

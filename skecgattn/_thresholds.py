@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 FALSE_ALARMS = 0.006
-"""Share of beats in ECGs without the label that may be located: one false beat in two minutes, at most."""
+"""Share of beats in ECGs without the label that may be located: about one beat in two minutes."""
 
 THRESHOLD_RANGE = (0.1, 1.0)
 """Bounds of the learned threshold, as shares of the highest score that ECGs with the label typically have."""

@@ -738,14 +738,19 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
 
     def _learn_levels(self, plan: Plan, samples: Samples) -> None:
         """Learn the intercept of the logits and the thresholds of beats."""
-        if plan.objective.cuts and self.network_.segmenter is not None:
-            logits = self._reader().compute(samples.channels)[0] - self.intercept_
-            self.intercept_ = learn_intercept(
-                logits, samples.target, samples.weight, plan.task, self.intercept_
-            )
-        if samples.channels.heartbeats is None or not self.map_labels_:
+        if self.network_.segmenter is None:
             return
-        scores = self._reader().read_channels(samples.channels).scores
+        reader = self._reader()
+        logits, maps = reader.compute(samples.channels)
+        if plan.objective.cuts:
+            before = self.intercept_
+            self.intercept_ = learn_intercept(
+                logits - before, samples.target, samples.weight, plan.task, before
+            )
+            logits = logits + (self.intercept_ - before).astype(logits.dtype)
+        if samples.channels.heartbeats is None:
+            return
+        scores = reader.read_channels(samples.channels, (logits, maps)).scores
         present = samples.target[:, list(self._labels.marked)] >= 0.5
         columns = range(len(self.map_labels_))
         self.thresholds_ = np.array(

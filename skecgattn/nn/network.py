@@ -65,8 +65,8 @@ class JointNetwork(nn.Module):
     segmenter : Module or None
         From (B, C, T) to (B, K, T): logits, turned into maps by a sigmoid, or maps where the module
         has a true attribute ``is_map``; or from (B, C, T) and R peaks (B, n) to logits (B, K, n) of
-        the beats where it has a true attribute ``reads_beats``. None leaves the ECG as it is:
-        the classifier alone.
+        the beats where it has a true attribute ``reads_beats``. With an attribute ``lr_factor`` it is
+        trained at that multiple of the learning rate. None leaves the ECG as it is: the classifier alone.
     classifier : Module
         From (B, C, T) to logits (B, n_outputs).
 

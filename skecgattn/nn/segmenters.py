@@ -237,7 +237,7 @@ class BeatSegmenter(nn.Module):
     minimum_length = 2
     reads_beats = True
     lr_factor = 5 / 3
-    """Share of the estimator's learning rate: that any of many beats is abnormal says little about each."""
+    """Multiple of the learning rate: that any of many beats is abnormal says little about each."""
 
     def __init__(
         self,
