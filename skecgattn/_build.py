@@ -100,7 +100,12 @@ def build_network(estimator: Any) -> JointNetwork:
     else:
         segmenter = segmenter(n_channels=n_channels, n_maps=n_maps)
     _check_module("segmenter", segmenter)
-    return JointNetwork(segmenter, classifier, read_whole=estimator.read_whole)
+    return JointNetwork(
+        segmenter,
+        classifier,
+        read_whole=estimator.read_whole,
+        read_beats=labels.marked if estimator.read_beats else (),
+    )
 
 
 def build_for(estimator: Any, channels: Channels) -> JointNetwork:

@@ -80,6 +80,10 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         Whether the classifier reads the whole ECG beside the modulated one, and the mean of the two decides.
         The published method reads the modulated ECG alone.
 
+    read_beats : bool, default=True
+        Whether the probability that any heartbeat is abnormal has a say beside the classifier, at half the
+        weight of a reading, where the segmenter judges heartbeats.
+
     width : int, default=16
         Channels of the first level of the "unet" segmenter and of the "convolutional" classifier.
 
@@ -241,6 +245,7 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         "classifier": [StrOptions(set(CLASSIFIERS)), callable],
         "objective": [StrOptions(set(OBJECTIVES)), Objective],
         "read_whole": ["boolean"],
+        "read_beats": ["boolean"],
         "width": [Interval(Integral, 1, None, closed="left")],
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "resample_to": [Interval(Real, 0, None, closed="neither"), None],
@@ -277,6 +282,7 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         classifier: str | Callable[..., torch.nn.Module] = "convolutional",
         objective: str | Objective = "evidence",
         read_whole: bool = True,
+        read_beats: bool = True,
         width: int = 16,
         dropout: float = 0.2,
         resample_to: float | None = 180.0,
@@ -309,6 +315,7 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         self.classifier = classifier
         self.objective = objective
         self.read_whole = read_whole
+        self.read_beats = read_beats
         self.width = width
         self.dropout = dropout
         self.resample_to = resample_to
@@ -360,6 +367,7 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
             "classifier": "hu2021",
             "objective": "cross_entropy",
             "read_whole": False,
+            "read_beats": False,
             "resample_to": None,
             "band": None,
             "scale": False,

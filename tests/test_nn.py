@@ -211,6 +211,39 @@ def test_map_of_beats_is_their_probability_over_their_spans():
     assert values[0, 0, 99] > 0.3
 
 
+def test_that_any_beat_is_abnormal_joins_the_logits():
+    beats = torch.tensor([[[0.2, 0.5]], [[0.9, 0.0]]]).logit(eps=1e-6)
+    segmenter = Fixed(lambda x: beats)
+    segmenter.reads_beats = True
+    segmenter.forward = lambda x, heartbeats: beats
+    classifier = Fixed(lambda x: torch.stack([x.mean(dim=(1, 2)), x.amax(dim=(1, 2))], dim=1))
+    x, heartbeats = torch.rand(2, 1, 100), torch.tensor([[20, 60], [40, -1]])
+
+    def read(**options):
+        return JointNetwork(segmenter, classifier, **options)(x, heartbeats).logits
+
+    any_beat = torch.tensor([0.6, 0.9]).logit()  # 1 - .8 * .5; the second ECG has one beat
+    for options, weight in (({}, 1.0), ({"read_whole": True}, 2.0)):
+        without = read(**options)
+        joined = read(**options, read_beats=[1]) * (weight + 0.5)
+        torch.testing.assert_close(joined[:, 0], weight * without[:, 0])
+        torch.testing.assert_close(joined[:, 1], weight * without[:, 1] + 0.5 * any_beat)
+    torch.testing.assert_close(read(read_beats=[0, 1]), read())  # two maps were expected, there is one
+
+
+def test_many_alike_beats_do_not_outweigh_the_classifier():
+    n_beats = 50
+    segmenter = Fixed(lambda x: x)
+    segmenter.reads_beats = True
+    classifier = Fixed(lambda x: x.mean(dim=2))
+    heartbeats = torch.arange(0, 2 * n_beats, 2)[None]
+    for logit, expected in ((6.0, 8.0), (-30.0, -8.0)):
+        segmenter.forward = lambda x, heartbeats, logit=logit: torch.full((1, 1, n_beats), logit)
+        joint = JointNetwork(segmenter, classifier, read_beats=[0])
+        logits = joint(torch.zeros(1, 1, 2 * n_beats), heartbeats).logits
+        torch.testing.assert_close(logits, torch.tensor([[0.5 * expected / 1.5]]))
+
+
 def test_beats_without_heartbeats():
     with pytest.raises(ValueError, match="heartbeats=None"):
         JointNetwork(BeatSegmenter(1, 1), Fixed(lambda x: x))(torch.zeros(1, 1, 200))

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 TAPER = 2.0
 """How fast the map of a beat falls beside its R peak: to half within half the length of the ECG."""
+
+
+BEATS_WEIGHT = 0.5
+"""Weight of what the beats tell of the ECG, beside 1 for each reading of the classifier."""
+
+MOST_LIKELY = 8.0
+"""Largest logit, either way, of what the beats tell: that of many alike would outweigh everything."""
 
 
 class JointOutput(NamedTuple):
@@ -48,6 +57,14 @@ class Maps(NamedTuple):
     beats: tuple[Tensor, Tensor] | None
     """Logits (batch, n_maps, n) of the beats, and whether (batch, 1, n) there is such a beat."""
 
+    @property
+    def none(self) -> Tensor | None:
+        """Logarithm (batch, n_maps) of the probability that no beat is abnormal; None without beats."""
+        if self.beats is None:
+            return None
+        logits, present = self.beats
+        return -(functional.softplus(logits) * present).sum(dim=2).clamp(min=1e-6)
+
 
 class JointNetwork(nn.Module):
     """A segmenter's map multiplies the ECG; a classifier reads the product.
@@ -71,7 +88,10 @@ class JointNetwork(nn.Module):
         From (B, C, T) to logits (B, n_outputs).
 
     read_whole : bool, default=False
-        Whether the classifier also reads the ECG as it is; the logits are the mean of both.
+        Whether the classifier also reads the ECG as it is; the logits are the mean of all readings.
+    read_beats : sequence of int, default=()
+        The output that each map belongs to, where the logits that any beat is abnormal are to join the
+        classifier's, at half the weight of a reading. The segmenter must judge beats.
 
     References
     ----------
@@ -87,12 +107,18 @@ class JointNetwork(nn.Module):
     """
 
     def __init__(
-        self, segmenter: nn.Module | None, classifier: nn.Module, *, read_whole: bool = False
+        self,
+        segmenter: nn.Module | None,
+        classifier: nn.Module,
+        *,
+        read_whole: bool = False,
+        read_beats: Sequence[int] = (),
     ) -> None:
         super().__init__()
         self.segmenter = segmenter
         self.classifier = classifier
         self.read_whole = read_whole
+        self.read_beats = list(read_beats)
 
     @property
     def reads_twice(self) -> bool:
@@ -138,11 +164,16 @@ class JointNetwork(nn.Module):
         maps = self.maps(x, heartbeats)
         if maps is None:
             return JointOutput(self.classifier(x), None)
-        modulated = x * union(maps.values)
-        if not self.read_whole:
-            return JointOutput(self.classifier(modulated), maps.values)
-        logits = self.classifier(torch.cat([modulated, x]))
-        return JointOutput(logits.reshape(2, len(x), -1).mean(dim=0), maps.values)
+        views = [x * union(maps.values)] + [x] * self.read_whole
+        logits = self.classifier(torch.cat(views)).reshape(len(views), len(x), -1)
+        none = maps.none
+        if none is None or none.shape[1] != len(self.read_beats):
+            return JointOutput(logits.mean(dim=0), maps.values)
+        any_beat = (torch.log(-torch.expm1(none)) - none).clamp(-MOST_LIKELY, MOST_LIKELY)
+        told = torch.zeros_like(logits[0])
+        told[:, self.read_beats] = any_beat.to(told)
+        total = logits.sum(dim=0) + BEATS_WEIGHT * told
+        return JointOutput(total / (len(views) + BEATS_WEIGHT), maps.values)
 
 
 def lay_on_beats(values: Tensor, heartbeats: Tensor, length: int) -> Tensor:

@@ -259,8 +259,9 @@ class Evidence(Objective):
             logits = torch.func.functional_call(network.classifier, parameters, (x * (1 - chosen),))
             loss = loss + self.complement * task.loss(logits, left)
         loss = loss + self.area * maps.mean(dim=2).sum(dim=1)
-        if self.beat > 0 and computed.beats is not None:
-            loss = loss + self.beat * _any_beat_loss(*computed.beats, target, task)
+        none = computed.none
+        if self.beat > 0 and none is not None and none.shape[1] == len(task.marked):
+            loss = loss + self.beat * _any_beat_loss(none, target[:, list(task.marked)])
         return loss
 
 
@@ -307,12 +308,8 @@ class MultipleInstance(Objective):
         return loss - terms.sum(dim=1)
 
 
-def _any_beat_loss(logits: Tensor, present: Tensor, target: Tensor, task: Task) -> Tensor:
-    """Return the cross-entropy (B,) of "any beat is abnormal" (noisy-or), summed over maps."""
-    none = -(functional.softplus(logits) * present).sum(dim=2).clamp(min=1e-6)  # log prod (1 - p)
-    if none.shape[1] != len(task.marked):
-        return torch.zeros_like(none[:, 0])
-    label = target[:, list(task.marked)]
+def _any_beat_loss(none: Tensor, label: Tensor) -> Tensor:
+    """Return the cross-entropy (B,) of "any beat is abnormal" (noisy-or), summed over maps (B, K)."""
     return -(label * torch.log(-torch.expm1(none)) + (1 - label) * none).sum(dim=1)
 
 
