@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-FALSE_ALARMS = 0.006
-"""Share of beats in ECGs without the label that may be located: about one beat in two minutes."""
+FALSE_ALARMS = 0.003
+"""Share of beats in ECGs without the label that may be located: about one beat in four minutes."""
 
 THRESHOLD_RANGE = (0.1, 1.0)
 """Bounds of the learned threshold, as shares of the highest score that ECGs with the label typically have."""

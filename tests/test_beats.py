@@ -106,48 +106,62 @@ def test_spans_meet_in_the_middle():
 
 
 def test_rhythm_of_an_early_beat_and_its_pause():
-    channels = rhythm_channels([np.array([100, 200, 250, 400, 500])], 600)
-    assert channels.shape == (1, N_RHYTHM, 600)
-    before, after, change, pause = channels[0, :4]
-    at = [100, 200, 250, 400, 500]
-    np.testing.assert_allclose(before[at], [0, 0, np.log(0.5), np.log(1.5), 0], atol=1e-6)
-    np.testing.assert_allclose(after[at], [0, 0, np.log(1.5), 0, 0], atol=1e-6)
-    np.testing.assert_allclose(change[at], [0, 0, np.log(0.5), np.log(3), np.log(1 / 1.5)], atol=1e-6)
-    np.testing.assert_allclose(pause[at], [0, 0, np.log(3), 0, 0], atol=1e-6)
-    np.testing.assert_allclose(channels[0, 4, 250], np.log(50 / 120), atol=1e-6)
-    np.testing.assert_allclose(channels[0, 5, 250], np.log(50 / 100), atol=1e-6)
-    # the beat before is not told that the next one is early
-    assert channels[0, :, 200] == pytest.approx(
-        channels[0, :, 100] + [0, 0, 0, 0, np.log(100 / 120), 0, 0, 0, 0]
-    )
+    # the shortest half of the logarithms of 100, 50, 150, 150, 100 runs from 100 to 150
+    spread = 0.03 + np.log(1.5)
+    at = [100, 200, 250, 400, 550, 650]
+    channels = rhythm_channels([np.array(at)], 700)
+    assert channels.shape == (1, N_RHYTHM, 700)
+    before, after, change, pause, frequent, around, reference = channels[0, 3:]
+    for channel, in_spreads in zip(channels[0], (before, frequent, reference)):
+        np.testing.assert_allclose(channel, 12 * spread * in_spreads, atol=1e-5)
+    for channel, ratios in (
+        (before, [1, 1, 0.5, 1.5, 1.5, 1]),
+        (after, [1, 1, 1.5, 1.5, 1, 1]),
+        (change, [1, 1, 0.5, 3, 1, 1 / 1.5]),
+        (pause, [1, 1, 3, 1, 1, 1]),
+        (frequent, [1, 1 / 1.5, 0.5 / 1.5, 1, 1, 1 / 1.5]),
+        (around, [1, 1 / np.sqrt(1.5), 0.5, 1.5, 1.5, 1 / np.sqrt(1.5)]),
+        (reference, [1, 1, 0.5, 1.5, 1.5, 1]),
+    ):
+        np.testing.assert_allclose(12 * spread * channel[at], np.log(ratios), atol=1e-5)
     # held from midpoint to midpoint
     assert set(before[225:325].tolist()) == {before[250]}
     assert before[224] != before[225]
+
+
+def test_the_beat_before_is_not_told_that_the_next_one_is_early():
+    channels = rhythm_channels([np.array([100, 200, 300, 400, 450, 600, 700, 800])], 900)
+    np.testing.assert_array_equal(channels[0, :, 400], channels[0, :, 300])
 
 
 def test_rhythm_without_beats_and_beyond_its_limit():
     few = [np.array([], dtype=np.int64), np.array([50])]
     assert not rhythm_channels(few, 100).any()
     far = rhythm_channels([np.array([0, 10, 20, 30, 900])], 1000, limit=1.5)
-    assert far.max() == pytest.approx(1.5)
+    assert far[0, :3].max() == pytest.approx(1.5)
+    assert far[0, 3:].max() == pytest.approx(0.5)
 
 
 def test_an_early_beat_is_unusual_in_a_regular_rhythm_only():
     regular = np.array([100, 200, 300, 370, 500, 600, 700, 800])
+    bigeminy = np.array([0, 60, 160, 220, 320, 380, 480])
     irregular = np.cumsum([20, 60, 110, 80, 140, 95, 130, 70, 100])
-    channels = rhythm_channels([regular, irregular], 900)
+    channels = rhythm_channels([regular, irregular, bigeminy], 900)
     assert channels[0, 0, 370] > channels[1, 0, irregular[1]]  # which is even earlier
-    assert channels[0, 7, 370] == pytest.approx(-0.5)
-    assert channels[0, 8, 370] > 0.4
-    assert channels[0, 7, [200, 300, 600, 700, 800]] == pytest.approx(0)
-    assert abs(channels[1, 7:]).max() < 0.2
-    assert channels[0, 7, 100] == 0  # the interval before the first beat is unknown
+    assert channels[0, 3, 370] == pytest.approx(-0.5)
+    assert channels[0, 4, 370] > 0.4
+    assert channels[0, 3, [200, 300, 600, 700, 800]] == pytest.approx(0)
+    assert abs(channels[1, 3:]).max() < 0.3
+    assert channels[0, 3, 100] == 0  # the interval before the first beat is unknown
+    # intervals that take turns are regular
+    assert channels[2, 7, [60, 220, 380]] == pytest.approx(-0.5)
 
 
 def test_rhythm_beside_the_reference_beats():
     bigeminy = np.array([0, 60, 160, 220, 320, 380, 480])
     channels = rhythm_channels([bigeminy], 600, references=[np.arange(0, 7, 2)])
-    np.testing.assert_allclose(channels[0, 6, bigeminy[1:]], [np.log(0.6), 0] * 3, atol=1e-6)
+    np.testing.assert_allclose(channels[0, 2, bigeminy[1:]], [np.log(0.6), 0] * 3, atol=1e-6)
+    np.testing.assert_allclose(channels[0, 9, bigeminy[1:]], [-0.5, 0] * 3, atol=1e-6)
 
 
 def test_the_reference_in_bigeminy_is_the_sinus_beat(mitbih_records):

@@ -30,11 +30,11 @@ MIN_SHARE = 0.1
 TYPICAL_WIDTH = 0.028
 """Seconds of spread of a QRS complex's slope that weigh as much as an RR interval's shrinking to 1/e."""
 
-N_RHYTHM = 9
+N_RHYTHM = 10
 """Number of rhythm channels."""
 
 REGULAR = 0.03
-"""What the spread of the logarithms of RR intervals is taken for where they hardly vary."""
+"""Spread of the logarithms of RR intervals that are all the same."""
 
 MOST_SPREADS = 6.0
 """Spreads to which a deviation is clipped."""
@@ -154,22 +154,25 @@ def rhythm_channels(
 ) -> NDArray[np.float32]:
     """Return how early or late every beat comes, as channels that are constant over each beat's span.
 
-    Natural logarithms of ratios of RR intervals, clipped to plus or minus `limit`, 0 where one is unknown:
+    Natural logarithms of ratios of RR intervals, 0 where one is unknown, clipped to plus or minus `limit`:
 
     0. the interval before the beat over the ECG's median interval,
-    1. the interval after it over the median, 0 where it is shorter,
-    2. the interval before over the one before that,
-    3. the interval after over the interval before, 0 where it is shorter,
-    4. the interval before over the ECG's 80% quantile, which frequent early beats do not move,
-    5. the interval before over the median of the two intervals on both sides of it,
-    6. the interval before over the median interval before the reference beats.
+    1. the interval before over the ECG's 80% quantile, which frequent early beats do not move,
+    2. the interval before over the median interval before the reference beats.
 
-    Two more tell whether that is unusual for this ECG: a beat that is early in a regular rhythm is premature,
-    in atrial fibrillation it is one among many.
+    The others tell whether that is unusual for this ECG: a beat that is early in a regular rhythm is
+    premature, in atrial fibrillation it is one among many. They are in units of the ECG's spread, which is
+    .03 plus the width of the shortest range that holds half of the logarithms of its intervals [1]_ (narrow
+    in bigeminy too, where a standard deviation is not), clipped to plus or minus six spreads and divided by
+    twelve:
 
-    7. channel 0 in units of the ECG's spread, which is .03 plus 1.5 times the median absolute deviation of
-       the logarithms of its intervals; clipped to plus or minus six spreads and divided by twelve,
-    8. channel 1 likewise.
+    3. the interval before the beat over the ECG's median interval,
+    4. the interval after it over the median, 0 where it is shorter,
+    5. the interval before over the one before that,
+    6. the interval after over the interval before, 0 where it is shorter,
+    7. the interval before over the ECG's 80% quantile,
+    8. the interval before over the median of the two intervals on both sides of it,
+    9. the interval before over the median interval before the reference beats.
 
     A pause after a beat is part of what makes it premature; that the next beat comes early is not told, as it
     would mark the beat before a premature one as well as the premature one itself.
@@ -189,33 +192,40 @@ def rhythm_channels(
         Indices of the beats that are normal for the patient, see :func:`reference_beats`. None takes all.
 
     limit : float, default=1.5
-        Largest absolute value.
+        Largest absolute value of the first three channels.
 
     Returns
     -------
-    channels : ndarray of shape (n_samples, 9, n_timesteps), float32
+    channels : ndarray of shape (n_samples, 10, n_timesteps), float32
         All 0 where an ECG has fewer than three heartbeats.
+
+    References
+    ----------
+    .. [1] Rousseeuw, P. J., Leroy, A. M. "A robust scale estimator based on the shortest half." Statistica
+       Neerlandica 42(2), 1988.
 
     Examples
     --------
     >>> import numpy as np
     >>> from skecgattn.beats import rhythm_channels
-    >>> rhythm_channels([np.array([10, 20, 25, 40])], 50)[0, 0, [0, 20, 24, 40]].round(2)
-    array([ 0.  ,  0.  , -0.69,  0.41], dtype=float32)
+    >>> rhythm_channels([np.array([10, 20, 30, 35, 50, 60, 70])], 80)[0, ::3, [30, 35, 50]].round(2)
+    array([[ 0.  ,  0.  ,  0.  ,  0.  ],
+           [-0.69, -0.5 ,  0.5 , -0.5 ],
+           [ 0.41,  0.5 ,  0.  ,  0.5 ]], dtype=float32)
     """
     channels = np.zeros((len(heartbeats), N_RHYTHM, n_timesteps), dtype=np.float32)
     for row, (channel, beats) in enumerate(zip(channels, heartbeats)):
         if len(beats) >= 3:
             normal = np.arange(len(beats)) if references is None else references[row]
-            values = np.clip(_describe_rhythm(np.diff(beats).astype(float), normal), -limit, limit).astype(
-                np.float32
-            )
+            values = _describe_rhythm(np.diff(beats).astype(float), normal, limit).astype(np.float32)
             channel[:] = np.repeat(values, np.diff(span_edges(beats, n_timesteps)), axis=1)
     return channels
 
 
-def _describe_rhythm(intervals: NDArray[np.float64], normal: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return the values (9, n_beats) of :func:`rhythm_channels` from RR intervals (n_beats - 1,)."""
+def _describe_rhythm(
+    intervals: NDArray[np.float64], normal: NDArray[np.int64], limit: float
+) -> NDArray[np.float64]:
+    """Return the values (10, n_beats) of :func:`rhythm_channels` from RR intervals (n_beats - 1,)."""
     n_beats = len(intervals) + 1
     ordered = np.sort(intervals)
     logs = np.full(n_beats + 5, np.nan)  # 3 + k: the interval after beat k
@@ -230,17 +240,24 @@ def _describe_rhythm(intervals: NDArray[np.float64], normal: NDArray[np.int64]) 
     known = before[normal]
     known = np.sort(known[~np.isnan(known)])
     values = np.empty((N_RHYTHM, n_beats))
-    values[0] = before - typical
-    values[1] = np.maximum(after - typical, 0)
-    values[2] = before - logs[1 : 1 + n_beats]
-    values[3] = np.maximum(after - before, 0)
-    values[4] = before - np.log(quantile(ordered, 0.8))
-    values[5] = before - (around[1] + around[2]) / 2
-    values[6] = before - (quantile(known, 0.5) if len(known) else typical)
-    spread = REGULAR + 1.5 * quantile(np.sort(np.abs(before[1:] - typical)), 0.5)
-    values[7:] = np.clip(values[:2] / spread, -MOST_SPREADS, MOST_SPREADS) / (2 * MOST_SPREADS)
+    values[3] = before - typical
+    values[4] = np.maximum(after - typical, 0)
+    values[5] = before - logs[1 : 1 + n_beats]
+    values[6] = np.maximum(after - before, 0)
+    values[7] = before - np.log(quantile(ordered, 0.8))
+    values[8] = before - (around[1] + around[2]) / 2
+    values[9] = before - (quantile(known, 0.5) if len(known) else typical)
+    values[:3] = np.clip(values[[3, 7, 9]], -limit, limit)
+    spread = REGULAR + _shortest_half(np.log(ordered))
+    values[3:] = np.clip(values[3:] / spread, -MOST_SPREADS, MOST_SPREADS) / (2 * MOST_SPREADS)
     values[np.isnan(values)] = 0
     return values
+
+
+def _shortest_half(ordered: NDArray[np.float64]) -> float:
+    """Return the width of the shortest range that holds half of two and more ascending values."""
+    held = max(2, -(-len(ordered) // 2))
+    return float((ordered[held - 1 :] - ordered[: len(ordered) - held + 1]).min())
 
 
 def contrast_channels(

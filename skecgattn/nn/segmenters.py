@@ -186,7 +186,7 @@ class HuSegmenter(nn.Module):
         return torch.sqrt(sums + torch.finfo(sums.dtype).tiny)
 
 
-EARLIER, LATER = 8.0, 4.0
+EARLIER, LATER = 12.0, 6.0
 """What the rhythm is multiplied by, where it is below and above 0, to be as large as the other features."""
 
 ROUND = 64
