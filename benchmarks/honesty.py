@@ -4,8 +4,8 @@ Trained on DS1 as in ``localisation.py``; windows of DS2.
 
 - *Random weights* (Adebayo et al. 2018): rank correlation of the map with that of the same network untrained,
   over windows that hold the class; a map that survives says nothing of the model.
-- *Mask leakage*: how well the class can be told from the map alone, beyond what counts of marked beats tell;
-  all windows, folds by patient.
+- *Mask leakage*: how well the class can be told from the map alone, beyond what counts of beats tell whose
+  map reaches the learned threshold; all windows, folds by patient.
 - *Deletion and insertion* (Petsiuk et al. 2018): the class's probability as the samples that come first in
   the map are taken from the ECG, or are all that is left of it; against the order of Grad-CAM of the same
   classifier and against the order of another window's map. Over windows that hold the class.
@@ -76,7 +76,8 @@ def run(clf: AttentionECGClassifier, label: str, seed: int, test: tuple, n_windo
     shown = draw(np.flatnonzero(y[:, k]), n_windows)
     check = randomisation_check(clf, X[shown], target=k, random_state=seed)
     maps = clf.segment(X, target=k)
-    leakage = metrics.mask_leakage(maps, y[:, k], patient, beats=beats)
+    threshold = float(clf.thresholds_[k])
+    leakage = metrics.mask_leakage(maps, y[:, k], patient, beats=beats, threshold=threshold)
     return {
         "random weights": check.spearman,
         "leakage": {"map": leakage.auc, "counts": leakage.auc_counts, "excess": leakage.excess},
@@ -127,7 +128,8 @@ def table(rows: Rows) -> str:
             "",
             "### Mask leakage",
             "",
-            "Area under the ROC curve of the class told from the map alone, and from counts of marked beats.",
+            "Area under the ROC curve of the class told from the map alone, and from counts of beats whose "
+            "map reaches the threshold of `locate`.",
             "",
             *markdown(["class", "seeds", "map", "counts", "excess"], leaks),
             "",
