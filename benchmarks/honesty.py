@@ -43,6 +43,9 @@ from skecgattn import AttentionECGClassifier, metrics
 from skecgattn.exceptions import ECGWarning
 from skecgattn.inspection import grad_cam, randomisation_check
 
+N_DRAWS = 20
+"""Networks with random weights that each trained one is compared with."""
+
 CURVES = {"deletion": metrics.deletion_curve, "insertion": metrics.insertion_curve}
 ORDERS = ("map", "Grad-CAM", "map of another window")
 
@@ -74,12 +77,13 @@ def run(clf: AttentionECGClassifier, label: str, seed: int, test: tuple, n_windo
     X, y, patient, beats = test
     k = LABELS.index(label)
     shown = draw(np.flatnonzero(y[:, k]), n_windows)
-    check = randomisation_check(clf, X[shown], target=k, random_state=seed)
+    check = randomisation_check(clf, X[shown], target=k, n_draws=N_DRAWS, random_state=seed)
     maps = clf.segment(X, target=k)
     threshold = float(clf.thresholds_[k])
     leakage = metrics.mask_leakage(maps, y[:, k], patient, beats=beats, threshold=threshold)
     return {
         "random weights": check.spearman,
+        "random weights, sd of a draw": float(check.spearman_per_draw.std(ddof=1)),
         "leakage": {"map": leakage.auc, "counts": leakage.auc_counts, "excess": leakage.excess},
         "curves": curves(clf, X[shown], k),
         "windows": {"leakage": len(X), "others": len(shown)},
@@ -107,7 +111,8 @@ def table(rows: Rows) -> str:
     for label in reversed(LABELS):
         there = rows.select(check="seed", label=label)
         if there:
-            checks.append([label, len(there), cell(there, "random weights"), "0"])
+            names = ("random weights", "random weights, sd of a draw")
+            checks.append([label, len(there), *(cell(there, name) for name in names), "0"])
             names = ("map", "counts", "excess")
             leaks.append([label, len(there), *(cell(there, "leakage", name) for name in names)])
             for what in CURVES:
@@ -124,7 +129,9 @@ def table(rows: Rows) -> str:
         [
             "### Maps of random weights",
             "",
-            *markdown(["class", "seeds", "rank correlation", "chance"], checks),
+            f"Mean over {N_DRAWS} networks with random weights for each seed.",
+            "",
+            *markdown(["class", "seeds", "rank correlation", "sd of one draw", "chance"], checks),
             "",
             "### Mask leakage",
             "",

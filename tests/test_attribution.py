@@ -236,10 +236,17 @@ def test_randomisation_check(fitted, ecgs):
     check = randomisation_check(fitted["joint"], X, random_state=0)
     assert check.spearman_per_ecg.shape == (8,)
     assert check.spearman == pytest.approx(check.spearman_per_ecg.mean())
-    cam = randomisation_check(fitted["alone"], X, target="V", method=grad_cam, random_state=0)
+    assert check.spearman_per_draw.shape == (10,)
+    assert check.spearman == pytest.approx(check.spearman_per_draw.mean())
+    assert len(np.unique(check.spearman_per_draw)) == 10
+    first = randomisation_check(fitted["joint"], X, n_draws=1, random_state=0)
+    assert first.spearman == pytest.approx(check.spearman_per_draw[0])
+    cam = randomisation_check(fitted["alone"], X, target="V", method=grad_cam, n_draws=1, random_state=0)
     assert abs(cam.spearman) < 0.8
     # a map that does not ask the network survives
     blind = randomisation_check(fitted["alone"], X, method=lambda estimator, X, target: np.abs(X[:, 0]))
     assert blind.spearman == pytest.approx(1)
     with pytest.raises(ValueError, match="no attention maps"):
         randomisation_check(fitted["alone"], X)
+    with pytest.raises(ValueError, match="n_draws"):
+        randomisation_check(fitted["joint"], X, n_draws=0)

@@ -100,17 +100,13 @@ AttentionMapDisplay.from_maps(X_test, maps, sample=middle, sampling_rate=360, le
 # luck, so several draws are averaged. The pointing game of the random networks need not be at chance: they
 # read, among others, each beat's difference to the patient's normal beat, which is large where a beat is
 # abnormal. What training has added is the distance from there to the score above.
-draws = range(5)
 checks = {"attention map": (ours, None), "Grad-CAM": (plain, grad_cam)}
 for name, (model, method) in checks.items():
-    correlations = [
-        randomisation_check(model, X_test[:20], target="V", method=method, random_state=draw).spearman
-        for draw in draws
-    ]
-    print(f"{name}: rank correlation with random weights {np.mean(correlations):+.2f}")
+    check = randomisation_check(model, X_test[:20], target="V", method=method, n_draws=5, random_state=0)
+    print(f"{name}: rank correlation with random weights {check.spearman:+.2f}")
 pointing = [
     pointing_game(randomise_weights(ours, random_state=draw).segment(X_test), beats, label="V")
-    for draw in draws
+    for draw in range(5)
 ]
 print(f"pointing game of the attention map with random weights {np.mean(pointing):.2f}")
 plt.show()

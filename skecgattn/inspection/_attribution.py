@@ -287,7 +287,12 @@ def randomise_weights(
 
 
 @validate_params(
-    {**_COMMON, "method": [callable, None], "random_state": ["random_state"]},
+    {
+        **_COMMON,
+        "method": [callable, None],
+        "n_draws": [Interval(Integral, 1, None, closed="left")],
+        "random_state": ["random_state"],
+    },
     prefer_skip_nested_validation=True,
 )
 def randomisation_check(
@@ -296,6 +301,7 @@ def randomisation_check(
     *,
     target: Any = None,
     method: Callable[..., NDArray] | None = None,
+    n_draws: int = 10,
     random_state: int | np.random.RandomState | None = None,
 ) -> Bunch:
     """Model parameter randomisation test: whether the map depends on what was learned.
@@ -303,6 +309,9 @@ def randomisation_check(
     Spearman's rank correlation over samples between the map of the trained network and that of a network with
     the same architecture and random weights [1]_. A map that survives the loss of all weights shows
     the ECG or the architecture, not the model. A map that is constant has no order and counts as 0.
+
+    A network with random weights answers to *something* in the ECG, such as how early a beat comes, with
+    either sign: one draw says little, the mean over draws tells whether the architecture points anywhere.
 
     Parameters
     ----------
@@ -320,14 +329,18 @@ def randomisation_check(
         From ``(estimator, X, target)`` to maps of shape (n_samples, n_timesteps), such as :func:`grad_cam`.
         None is the attention map, :meth:`~skecgattn.AttentionECGClassifier.segment`.
 
+    n_draws : int, default=10
+        Networks with random weights to average over.
+
     random_state : int, RandomState instance or None, default=None
         Decides the random weights.
 
     Returns
     -------
     check : :class:`~sklearn.utils.Bunch`
-        ``spearman``, the mean over ECGs; ``spearman_per_ecg`` of shape (n_samples,); ``spearman_chance``, 0,
-        that of unrelated maps.
+        ``spearman``, the mean over ECGs and draws; ``spearman_per_ecg`` of shape (n_samples,) and
+        ``spearman_per_draw`` of shape (n_draws,), the means over the other; ``spearman_chance``, 0, that of
+        unrelated maps.
 
     References
     ----------
@@ -344,12 +357,18 @@ def randomisation_check(
     (40,)
     """
     explain = AttentionECGClassifier.segment if method is None else method
-    randomised = randomise_weights(estimator, random_state=random_state)
-    agreement = seed_agreement(np.stack([explain(one, X, target) for one in (estimator, randomised)]))
+    generator = check_random_state(random_state)
+    trained = explain(estimator, X, target)
+    agreements = []
+    for _ in range(n_draws):
+        randomised = randomise_weights(estimator, random_state=generator)
+        agreements.append(seed_agreement(np.stack([trained, explain(randomised, X, target)])))
+    per_draw = np.array([agreement.spearman for agreement in agreements])
     return Bunch(
-        spearman=agreement.spearman,
-        spearman_per_ecg=agreement.spearman_per_ecg,
-        spearman_chance=agreement.spearman_chance,
+        spearman=float(per_draw.mean()),
+        spearman_per_ecg=np.mean([agreement.spearman_per_ecg for agreement in agreements], axis=0),
+        spearman_per_draw=per_draw,
+        spearman_chance=agreements[0].spearman_chance,
     )
 
 
