@@ -51,7 +51,7 @@ DATA = Path(os.environ.get("SKECGATTN_DATA", "."))
 @pytest.fixture(scope="module")
 def model():
     X, y, *_ = make_ecg(80, sampling_rate=RATE, random_state=0)
-    clf = AttentionECGClassifier(RATE, lead_names=LEADS, max_epochs=6, batch_size=16, random_state=0)
+    clf = AttentionECGClassifier(RATE, lead_names=LEADS, max_epochs=12, batch_size=16, random_state=0)
     return clf.fit(X, pd.DataFrame(y, columns=["S", "V"]))
 
 
