@@ -1,4 +1,4 @@
-"""The intercept of the logits: probabilities that are as high on average as the labels are frequent."""
+"""What is learned after the network: the intercept of its logits, and the thresholds of beats."""
 
 from __future__ import annotations
 
@@ -6,10 +6,50 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .nn import Task
+from ._reading import Reader
+from ._thresholds import learn_threshold
+from .nn import Objective, Task
+from .training import Samples
 
 RIDGE = 1e-4
 """Weight of the square of the intercept, whose mean a softmax leaves open."""
+
+
+def learn_levels(
+    reader: Reader, samples: Samples, objective: Objective, task: Task
+) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+    """Learn intercept and thresholds from labels of whole ECGs, in one pass.
+
+    Parameters
+    ----------
+    reader : Reader
+        With the intercept until now.
+    samples : Samples
+        To learn from.
+    objective : Objective
+        The intercept is learned where it also shows the classifier parts of ECGs.
+    task : Task
+
+    Returns
+    -------
+    intercept : ndarray of shape (n_outputs,)
+    thresholds : ndarray of shape (n_maps,) or None
+        Of the beats' scores; None without heartbeats.
+    """
+    logits, maps = reader.compute(samples.channels)
+    intercept = reader.intercept
+    if objective.cuts:
+        intercept = learn_intercept(
+            logits - reader.intercept, samples.target, samples.weight, task, reader.intercept
+        )
+        logits = logits + (intercept - reader.intercept).astype(logits.dtype)
+    if samples.channels.heartbeats is None:
+        return intercept, None
+    scores = reader.read_channels(samples.channels, (logits, maps)).scores
+    present = samples.target[:, list(task.marked)] >= 0.5
+    columns = range(present.shape[1])
+    thresholds = [learn_threshold([beats[:, k] for beats in scores], present[:, k]) for k in columns]
+    return intercept, np.array(thresholds)
 
 
 def learn_intercept(

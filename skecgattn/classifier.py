@@ -21,12 +21,12 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from ._artefacts import add_artefacts
 from ._build import build_for, make_front_end, make_plan, minimum_length
-from ._calibration import learn_intercept
+from ._calibration import learn_levels
 from ._frontend import FrontEnd
 from ._holdout import check_groups, hold_out
 from ._labels import Labels
 from ._reading import Reader, chunks
-from ._thresholds import NOTHING_LEARNED, check_thresholds, learn_threshold
+from ._thresholds import NOTHING_LEARNED, check_thresholds
 from ._validation import check_ecg, check_lead_names
 from .beats import select_beats
 from .exceptions import TrainingDivergedError
@@ -748,22 +748,9 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         """Learn the intercept of the logits and the thresholds of beats."""
         if self.network_.segmenter is None:
             return
-        reader = self._reader()
-        logits, maps = reader.compute(samples.channels)
-        if plan.objective.cuts:
-            before = self.intercept_
-            self.intercept_ = learn_intercept(
-                logits - before, samples.target, samples.weight, plan.task, before
-            )
-            logits = logits + (self.intercept_ - before).astype(logits.dtype)
-        if samples.channels.heartbeats is None:
-            return
-        scores = reader.read_channels(samples.channels, (logits, maps)).scores
-        present = samples.target[:, list(self._labels.marked)] >= 0.5
-        columns = range(len(self.map_labels_))
-        self.thresholds_ = np.array(
-            [learn_threshold([beats[:, k] for beats in scores], present[:, k]) for k in columns]
-        )
+        self.intercept_, thresholds = learn_levels(self._reader(), samples, plan.objective, plan.task)
+        if thresholds is not None:
+            self.thresholds_ = thresholds
 
     # --- prediction -------------------------------------------------------------------------------
 

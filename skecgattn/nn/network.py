@@ -12,7 +12,6 @@ from torch.nn import functional
 TAPER = 2.0
 """How fast the map of a beat falls beside its R peak: to half within half the length of the ECG."""
 
-
 BEATS_WEIGHT = 0.5
 """Weight of what the beats tell of the ECG, beside 1 for each reading of the classifier."""
 
@@ -58,7 +57,7 @@ class Maps(NamedTuple):
     """Logits (batch, n_maps, n) of the beats, and whether (batch, 1, n) there is such a beat."""
 
     @property
-    def none(self) -> Tensor | None:
+    def log_none(self) -> Tensor | None:
         """Logarithm (batch, n_maps) of the probability that no beat is abnormal; None without beats."""
         if self.beats is None:
             return None
@@ -86,7 +85,6 @@ class JointNetwork(nn.Module):
         trained at that multiple of the learning rate. None leaves the ECG as it is: the classifier alone.
     classifier : Module
         From (B, C, T) to logits (B, n_outputs).
-
     read_whole : bool, default=False
         Whether the classifier also reads the ECG as it is; the logits are the mean of all readings.
     read_beats : sequence of int, default=()
@@ -166,7 +164,7 @@ class JointNetwork(nn.Module):
             return JointOutput(self.classifier(x), None)
         views = [x * union(maps.values)] + [x] * self.read_whole
         logits = self.classifier(torch.cat(views)).reshape(len(views), len(x), -1)
-        none = maps.none
+        none = maps.log_none
         if none is None or none.shape[1] != len(self.read_beats):
             return JointOutput(logits.mean(dim=0), maps.values)
         any_beat = (torch.log(-torch.expm1(none)) - none).clamp(-MOST_LIKELY, MOST_LIKELY)

@@ -259,7 +259,7 @@ class Evidence(Objective):
             logits = torch.func.functional_call(network.classifier, parameters, (x * (1 - chosen),))
             loss = loss + self.complement * task.loss(logits, left)
         loss = loss + self.area * maps.mean(dim=2).sum(dim=1)
-        none = computed.none
+        none = computed.log_none
         if self.beat > 0 and none is not None and none.shape[1] == len(task.marked):
             loss = loss + self.beat * _any_beat_loss(none, target[:, list(task.marked)])
         return loss
