@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ._budget import choose_batch_size, choose_epochs
 from ._frontend import Channels, FrontEnd
 from .nn import CLASSIFIERS, OBJECTIVES, SEGMENTERS, Augmentation, JointNetwork
 from .training import Plan, Samples, choose_device, choose_precision
@@ -138,8 +139,8 @@ def build_for(estimator: Any, channels: Channels) -> JointNetwork:
     return network
 
 
-def make_plan(estimator: Any, samples: Samples, seed: int) -> Plan:
-    """Return how to train on such samples.
+def make_plan(estimator: Any, samples: Samples, n_samples: int, seed: int) -> Plan:
+    """Return how to train on so many of the samples.
 
     Raises
     ------
@@ -158,8 +159,8 @@ def make_plan(estimator: Any, samples: Samples, seed: int) -> Plan:
         task=estimator._labels.task(samples.target, samples.weight, estimator.class_weight),
         n_leads=estimator.n_leads_in_,
         channels_per_lead=make_front_end(estimator).channels_per_lead,
-        max_epochs=estimator.max_epochs,
-        batch_size=estimator.batch_size,
+        max_epochs=choose_epochs(estimator.max_epochs, n_samples, samples.channels.values.shape[2]),
+        batch_size=choose_batch_size(estimator.batch_size, n_samples),
         lr=estimator.lr,
         weight_decay=estimator.weight_decay,
         schedule=estimator.lr_schedule,

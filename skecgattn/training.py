@@ -148,7 +148,7 @@ class Plan:
     n_leads: int
     channels_per_lead: int
     max_epochs: int
-    batch_size: int | None
+    batch_size: int
     lr: float
     weight_decay: float
     schedule: str
@@ -345,7 +345,7 @@ def train(
     outcome : Outcome
     """
     n_samples = len(training.weight)
-    batch_size = n_samples if plan.batch_size is None else min(plan.batch_size, n_samples)
+    batch_size = min(plan.batch_size, n_samples)
     n_batches = math.ceil(n_samples / batch_size) * plan.max_epochs
     callbacks: list[Any] = [
         ("clipping", GradientNormClipping(5.0)),

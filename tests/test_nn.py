@@ -183,6 +183,22 @@ def test_beats_are_judged_by_themselves():
     torch.testing.assert_close(alone[0, :, 0], logits[1, :, 1])
 
 
+@pytest.mark.parametrize(("n_leads", "n_views"), [(1, 0), (2, 2), (12, 4)])
+def test_what_may_be_abnormal_is_looked_at_again_without_some_leads(n_leads, n_views):
+    net = BeatSegmenter(n_leads, 2, before=20, after=30, dropout=0)
+    x, heartbeats = torch.randn(2, n_leads, 400), torch.tensor([[50, 150, 300], [100, 200, -1]])
+    views = [x]
+    for view in range(n_views):
+        views.append(x.clone())
+        views[-1][:, view::n_views] = 0
+    for bias, again in ((0.0, True), (-20.0, False)):
+        torch.nn.init.constant_(net.head[-1].bias, bias)
+        seen = [net.train()(view, heartbeats) for view in views]
+        expected = torch.stack(seen).mean(dim=0) if again else seen[0]
+        torch.testing.assert_close(net.eval()(x, heartbeats), expected)
+        assert n_views == 0 or not torch.allclose(expected, seen[1])
+
+
 @pytest.mark.parametrize("n", [1, 2])
 def test_no_beats_at_all(n):
     joint = JointNetwork(BeatSegmenter(1, 1), ConvolutionalClassifier(1, 2, width=4))
@@ -369,6 +385,18 @@ def test_who_learns_from_what_the_map_leaves(task, learns):
     with_it, without = gradients(complement=1), gradients(complement=0)
     assert not torch.allclose(with_it[0], without[0])
     assert torch.allclose(with_it[1], without[1]) is not learns
+
+
+def test_what_is_left_counts_less_where_no_class_is_normal():
+    joint = JointNetwork(UNetSegmenter(1, 1, width=4), ConvolutionalClassifier(1, 2, width=4)).eval()
+    x, target = torch.randn(4, 1, 200), torch.eye(2)[[0, 1, 1, 0]]
+    off = {"area": 0, "whole": 0, "random": 0, "beat": 0}
+    maps = joint(x).maps
+    for normal, share in ((0, 1.0), (None, 0.3)):
+        task = Task(multilabel=False, normal=normal, marked=(1,))
+        added = [Evidence(**off, complement=c)(joint, x, None, target, task) for c in (0, 1)]
+        left = task.loss(joint.classifier(x * (1 - maps)), task.nothing(target))
+        torch.testing.assert_close(added[1] - added[0], share * left)
 
 
 def test_multiple_instance_needs_maps():

@@ -85,8 +85,14 @@ def train(
         ),
     ] = None,
     folds: Annotated[int, typer.Option(min=0, help="Folds of patients to cross-validate; 0: none.")] = 5,
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the data.")] = 12,
-    batch_size: Annotated[int, typer.Option(min=1, help="ECGs a step; fewer where ECGs are few.")] = 64,
+    epochs: Annotated[
+        int | None,
+        typer.Option(min=1, help="Passes over the data (12; more where ECGs are few).", show_default=False),
+    ] = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(min=1, help="ECGs a step (64; fewer where ECGs are few).", show_default=False),
+    ] = None,
     seed: Seed = 0,
     device: Annotated[Device, typer.Option(help="Where to train.")] = Device.auto,
     n_jobs: Jobs = 1,
@@ -121,7 +127,8 @@ def train(
         model = _model(data, epochs=epochs, batch_size=batch_size, seed=seed, device=device.value)
         with bars(quiet, "epochs") as shown:
             n_folds = _possible_folds(folds, len(set(data.groups.tolist())))
-            task = shown.add_task("cross-validating" if n_folds else "training", total=(n_folds + 1) * epochs)
+            total = (n_folds + 1) * int(model.max_epochs)
+            task = shown.add_task("cross-validating" if n_folds else "training", total=total)
             scores = None
             if n_folds:
                 scores = cross_validate(
@@ -205,19 +212,22 @@ def _read(
 
 
 def _model(
-    data: TrainingSet, *, epochs: int, batch_size: int, seed: int, device: str
+    data: TrainingSet, *, epochs: int | None, batch_size: int | None, seed: int, device: str
 ) -> AttentionECGClassifier:
+    """Return the estimator; its number of epochs is known, for the folds and the progress bar."""
+    from .._budget import choose_epochs
     from ..classifier import AttentionECGClassifier
 
-    return AttentionECGClassifier(
+    model = AttentionECGClassifier(
         data.sampling_rate,
         lead_names=data.lead_names,
-        max_epochs=epochs,
-        # some tens of steps an epoch are needed to learn anything
-        batch_size=min(batch_size, max(8, len(data.X) // 20)),
+        batch_size="auto" if batch_size is None else batch_size,
         random_state=seed,
         device=device,
     )
+    seconds = data.X.shape[2] / data.sampling_rate
+    n_timesteps = round(seconds * (model.resample_to or data.sampling_rate))
+    return model.set_params(max_epochs=choose_epochs(epochs or "auto", len(data.X), n_timesteps))
 
 
 def _possible_folds(folds: int, n_patients: int) -> int:

@@ -175,6 +175,10 @@ class CrossEntropy(Objective):
         return task.loss(network(x, heartbeats).logits, target)
 
 
+UNDECIDED = 0.3
+"""Share of the complement's weight where no class is normal, and any class is as good as the others."""
+
+
 class Evidence(Objective):
     """The map must hold all of the evidence, and hardly anything else.
 
@@ -183,7 +187,8 @@ class Evidence(Objective):
     * the complement ``ECG * (1 - map)``, in which nothing must be left to see (no label, the normal
       class, or the uniform distribution): this makes the map cover *every* abnormal beat. Only the segmenter
       learns from it where there are ECGs that show what nothing looks like: a classifier that is told that
-      nothing is left would learn to overlook what the map misses;
+      nothing is left would learn to overlook what the map misses. Where there are none, the complement
+      counts for three tenths: it contradicts the whole ECG as long as the map covers little;
     * the whole ECG, and ECGs without the abnormality under random windows, so that it judges
       evidence instead of reading the shape of the map.
 
@@ -257,7 +262,8 @@ class Evidence(Objective):
             if task.has_nothing:
                 parameters = {name: parameter.detach() for name, parameter in parameters.items()}
             logits = torch.func.functional_call(network.classifier, parameters, (x * (1 - chosen),))
-            loss = loss + self.complement * task.loss(logits, left)
+            share = 1.0 if task.has_nothing else UNDECIDED
+            loss = loss + share * self.complement * task.loss(logits, left)
         loss = loss + self.area * maps.mean(dim=2).sum(dim=1)
         none = computed.log_none
         if self.beat > 0 and none is not None and none.shape[1] == len(task.marked):

@@ -192,6 +192,12 @@ EARLIER, LATER = 12.0, 6.0
 ROUND = 64
 """Beats are encoded in multiples of this number."""
 
+LOOK_AGAIN = -4.0
+"""Logit above which a beat is looked at again without some of its leads."""
+
+MOST_VIEWS = 4
+"""Largest number of times that it is looked at again; each time one lead, or so many a share, is left out."""
+
 
 class BeatSegmenter(nn.Module):
     """Judges every heartbeat by its own channels, cut out around the R peak.
@@ -205,6 +211,9 @@ class BeatSegmenter(nn.Module):
 
     A beat's logit depends on nothing but its own samples, so that the label of an ECG cannot leak into beats
     that have no part in it.
+
+    Outside of training a beat that may be abnormal is looked at again, each time without some of the leads:
+    its logit is the mean of all of them, as what one lead alone shows is often noise.
 
     Parameters
     ----------
@@ -292,12 +301,31 @@ class BeatSegmenter(nn.Module):
         samples = peaks[:, None] + torch.arange(self.before + self.after, device=x.device)
         cut = padded[ecg[:, None], :, samples].transpose(1, 2)
         rhythm = x[ecg, self.rhythm, peaks]
+        logits = self._judge(cut, rhythm)
+        if not self.training:
+            again = torch.nonzero((logits > LOOK_AGAIN).any(dim=1))[:, 0]
+            logits = logits.index_copy(0, again, self._look_again(cut[again], rhythm[again], logits[again]))
+        laid = logits.new_zeros(*heartbeats.shape, self.n_maps)
+        return laid.index_put((ecg, beat), logits).transpose(1, 2)
+
+    def _judge(self, cut: Tensor, rhythm: Tensor) -> Tensor:
+        """Return logits (N, n_maps) of beats, cut out (N, C, W) and with their rhythm (N, n_rhythm)."""
         features = torch.cat(
             [self._encode(cut), EARLIER * rhythm.clamp(max=0), LATER * rhythm.clamp(min=0)], dim=1
         )
-        logits = self.head(features)
-        laid = logits.new_zeros(*heartbeats.shape, self.n_maps)
-        return laid.index_put((ecg, beat), logits).transpose(1, 2)
+        return self.head(features)
+
+    def _look_again(self, cut: Tensor, rhythm: Tensor, logits: Tensor) -> Tensor:
+        """Return the mean of the beats' logits, and of those without some of the leads each time."""
+        n_leads = cut.shape[1]
+        n_views = min(n_leads, MOST_VIEWS)
+        if n_leads == 1 or not len(cut):
+            return logits
+        lead, view = torch.arange(n_leads, device=cut.device), torch.arange(n_views, device=cut.device)
+        shown = (lead % n_views != view[:, None]).to(cut)
+        parts = cut * shown[:, None, :, None]  # (n_views, N, C, W)
+        seen = self._judge(parts.flatten(0, 1), rhythm.repeat(n_views, 1))
+        return torch.cat([logits, seen]).reshape(1 + n_views, *logits.shape).mean(dim=0)
 
 
 SEGMENTERS: dict[str, type[nn.Module]] = {"beat": BeatSegmenter, "unet": UNetSegmenter, "hu2021": HuSegmenter}
