@@ -184,14 +184,14 @@ def test_beats_are_judged_by_themselves():
 
 
 @pytest.mark.parametrize(("n_leads", "n_views"), [(1, 0), (2, 2), (12, 4)])
-def test_what_may_be_abnormal_is_looked_at_again_without_some_leads(n_leads, n_views):
+def test_beats_in_doubt_are_looked_at_again_without_some_leads(n_leads, n_views):
     net = BeatSegmenter(n_leads, 2, before=20, after=30, dropout=0)
     x, heartbeats = torch.randn(2, n_leads, 400), torch.tensor([[50, 150, 300], [100, 200, -1]])
     views = [x]
     for view in range(n_views):
         views.append(x.clone())
         views[-1][:, view::n_views] = 0
-    for bias, again in ((0.0, True), (-20.0, False)):
+    for bias, again in ((0.0, True), (-20.0, False), (20.0, False)):
         torch.nn.init.constant_(net.head[-1].bias, bias)
         seen = [net.train()(view, heartbeats) for view in views]
         expected = torch.stack(seen).mean(dim=0) if again else seen[0]

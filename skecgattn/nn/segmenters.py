@@ -192,8 +192,8 @@ EARLIER, LATER = 12.0, 6.0
 ROUND = 64
 """Beats are encoded in multiples of this number."""
 
-LOOK_AGAIN = -4.0
-"""Logit above which a beat is looked at again without some of its leads."""
+DOUBT = 3.0
+"""Logit, either way, below which a beat is looked at again without some of its leads."""
 
 MOST_VIEWS = 4
 """Largest number of times that it is looked at again; each time one lead, or so many a share, is left out."""
@@ -212,8 +212,8 @@ class BeatSegmenter(nn.Module):
     A beat's logit depends on nothing but its own samples, so that the label of an ECG cannot leak into beats
     that have no part in it.
 
-    Outside of training a beat that may be abnormal is looked at again, each time without some of the leads:
-    its logit is the mean of all of them, as what one lead alone shows is often noise.
+    Outside of training a beat in doubt is looked at again, each time without some of the leads: its logit is
+    the mean of all of them, as what one lead alone shows is often noise.
 
     Parameters
     ----------
@@ -303,7 +303,7 @@ class BeatSegmenter(nn.Module):
         rhythm = x[ecg, self.rhythm, peaks]
         logits = self._judge(cut, rhythm)
         if not self.training:
-            again = torch.nonzero((logits > LOOK_AGAIN).any(dim=1))[:, 0]
+            again = torch.nonzero(logits.amax(dim=1).abs() < DOUBT)[:, 0]
             logits = logits.index_copy(0, again, self._look_again(cut[again], rhythm[again], logits[again]))
         laid = logits.new_zeros(*heartbeats.shape, self.n_maps)
         return laid.index_put((ecg, beat), logits).transpose(1, 2)
