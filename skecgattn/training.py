@@ -345,8 +345,7 @@ def train(
     outcome : Outcome
     """
     n_samples = len(training.weight)
-    batch_size = min(plan.batch_size, n_samples)
-    n_batches = math.ceil(n_samples / batch_size) * plan.max_epochs
+    n_batches = math.ceil(n_samples / plan.batch_size) * plan.max_epochs
     callbacks: list[Any] = [
         ("clipping", GradientNormClipping(5.0)),
         ("divergence", divergence := _RestoreOnDivergence()),
@@ -380,7 +379,7 @@ def train(
         optimizer__param_groups=groups,
         lr=plan.lr,
         max_epochs=plan.max_epochs,
-        batch_size=batch_size,
+        batch_size=plan.batch_size,
         iterator_train__shuffle=True,
         iterator_train__collate_fn=_as_is,
         iterator_valid__collate_fn=_as_is,

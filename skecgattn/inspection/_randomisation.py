@@ -42,6 +42,11 @@ def randomise_weights(
     randomised : AttentionECGClassifier
         Fitted copy: classes, intercept and thresholds are those of `estimator`, the network is built anew.
 
+    Raises
+    ------
+    NotFittedError
+        If the estimator is not fitted.
+
     Examples
     --------
     >>> from skecgattn import AttentionECGClassifier
@@ -118,6 +123,13 @@ def randomisation_check(
         ``spearman``, the mean over ECGs and draws; ``spearman_per_ecg`` of shape (n_samples,) and
         ``spearman_per_draw`` of shape (n_draws,), the means over the other; ``spearman_chance``, 0, that of
         unrelated maps.
+
+    Raises
+    ------
+    NotFittedError
+        If the estimator is not fitted.
+    ValueError
+        If it has no attention maps and there is no `method`, or `X` or `target` cannot be used.
 
     References
     ----------

@@ -196,7 +196,7 @@ DOUBT = 3.0
 """Logit, either way, below which a beat is looked at again without some of its leads."""
 
 MOST_VIEWS = 4
-"""Largest number of times that it is looked at again; each time one lead, or so many a share, is left out."""
+"""How often it is looked at again at most, each time without one lead, or that share of many leads."""
 
 
 class BeatSegmenter(nn.Module):
