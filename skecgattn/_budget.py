@@ -39,17 +39,22 @@ def choose_batch_size(batch_size: int | str | None, n_samples: int) -> int:
     return n_samples if batch_size is None else min(int(batch_size), n_samples)
 
 
-def choose_epochs(max_epochs: int | str, n_samples: int, n_timesteps: int) -> int:
+def choose_epochs(
+    max_epochs: int | str, n_samples: int, n_timesteps: int, *, has_nothing: bool = True
+) -> int:
     """Return the largest number of epochs.
 
     Parameters
     ----------
     max_epochs : int or "auto"
-        "auto" takes as many as the budget of timesteps allows, from 12 to 48.
+        "auto" takes as many as the budget of timesteps allows, from 12 to 48; the budget is twice as large
+        where no class is normal, as the objective reads about half as much of a batch then.
     n_samples : int
         ECGs to train on.
     n_timesteps : int
         Length of the ECGs as the networks read them.
+    has_nothing : bool, default=True
+        Whether ECGs without an abnormality have a target of their own, see :class:`skecgattn.nn.Task`.
 
     Returns
     -------
@@ -57,5 +62,6 @@ def choose_epochs(max_epochs: int | str, n_samples: int, n_timesteps: int) -> in
     """
     if max_epochs == "auto":
         fewest, most = EPOCHS
-        return min(max(round(BUDGET / (n_samples * n_timesteps)), fewest), most)
+        budget = BUDGET if has_nothing else 2 * BUDGET
+        return min(max(round(budget / (n_samples * n_timesteps)), fewest), most)
     return int(max_epochs)

@@ -154,12 +154,14 @@ def make_plan(estimator: Any, samples: Samples, n_samples: int, seed: int) -> Pl
         augmentation = Augmentation() if augmentation else None
     if augmentation is not None:
         augmentation._check()
+    task = estimator._labels.task(samples.target, samples.weight, estimator.class_weight)
+    n_timesteps = samples.channels.values.shape[2]
     return Plan(
         objective=OBJECTIVES[objective]() if isinstance(objective, str) else objective,
-        task=estimator._labels.task(samples.target, samples.weight, estimator.class_weight),
+        task=task,
         n_leads=estimator.n_leads_in_,
         channels_per_lead=make_front_end(estimator).channels_per_lead,
-        max_epochs=choose_epochs(estimator.max_epochs, n_samples, samples.channels.values.shape[2]),
+        max_epochs=choose_epochs(estimator.max_epochs, n_samples, n_timesteps, has_nothing=task.has_nothing),
         batch_size=choose_batch_size(estimator.batch_size, n_samples),
         lr=estimator.lr,
         weight_decay=estimator.weight_decay,

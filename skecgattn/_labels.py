@@ -98,6 +98,11 @@ class Labels:
         return len(self.classes)
 
     @property
+    def has_nothing(self) -> bool:
+        """Whether ECGs without an abnormality have a target of their own: no label, or the normal class."""
+        return self.multilabel or self.normal is not None
+
+    @property
     def marked(self) -> tuple[int, ...]:
         """Indices of the classes that are not normal: each has a map."""
         return tuple(k for k in range(self.n_outputs) if k != self.normal)

@@ -39,6 +39,21 @@ def test_epochs(given, n_samples, n_timesteps, expected):
     assert choose_epochs(given, n_samples, n_timesteps) == expected
 
 
+def test_epochs_are_twice_as_many_where_half_is_read():
+    assert choose_epochs("auto", 3960, 1800, has_nothing=False) == 24
+    assert choose_epochs("auto", 2400, 1000, has_nothing=False) == 48  # and no more
+    assert choose_epochs("auto", 50_000, 1800, has_nothing=False) == 12
+    assert choose_epochs(7, 80, 1800, has_nothing=False) == 7
+
+
+@pytest.mark.parametrize(("names", "n_epochs"), [(("N", "V"), 15), (("AN", "NV"), 30)])
+def test_epochs_of_tasks_with_and_without_a_normal_class(names, n_epochs, monkeypatch):
+    X, y, _, _ = make_ecg(20, sampling_rate=60, n_leads=1, duration=6, classes=("V",), random_state=0)
+    monkeypatch.setattr("skecgattn._budget.BUDGET", 20 * 360 * 15)
+    clf = AttentionECGClassifier(60, resample_to=None, band=None, width=2, random_state=0)
+    assert clf.fit(X, np.array(names)[y[:, 0]]).n_iter_ == n_epochs
+
+
 def test_few_ecgs_are_learned_from_with_the_defaults():
     X, y, _, _ = make_ecg(60, sampling_rate=60, n_leads=1, duration=6, classes=("V",), random_state=0)
     clf = AttentionECGClassifier(60, resample_to=None, band=None, width=4, random_state=0).fit(X, y[:, 0])

@@ -387,16 +387,32 @@ def test_who_learns_from_what_the_map_leaves(task, learns):
     assert torch.allclose(with_it[1], without[1]) is not learns
 
 
-def test_what_is_left_counts_less_where_no_class_is_normal():
+def test_what_is_left_is_read_of_few_where_no_class_is_normal():
     joint = JointNetwork(UNetSegmenter(1, 1, width=4), ConvolutionalClassifier(1, 2, width=4)).eval()
-    x, target = torch.randn(4, 1, 200), torch.eye(2)[[0, 1, 1, 0]]
+    x, target = torch.randn(10, 1, 200), torch.eye(2)[[0, 1, 1, 0, 0, 1, 0, 1, 1, 0]]
     off = {"area": 0, "whole": 0, "random": 0, "beat": 0}
     maps = joint(x).maps
-    for normal, share in ((0, 1.0), (None, 0.3)):
+    for normal, n_read in ((0, 10), (None, 3)):
         task = Task(multilabel=False, normal=normal, marked=(1,))
         added = [Evidence(**off, complement=c)(joint, x, None, target, task) for c in (0, 1)]
         left = task.loss(joint.classifier(x * (1 - maps)), task.nothing(target))
-        torch.testing.assert_close(added[1] - added[0], share * left)
+        read = added[1] > added[0]
+        assert read.sum() == n_read
+        torch.testing.assert_close((added[1] - added[0])[read], left[read])
+    few = Evidence(**off)(joint, x[:1], None, target[:1], task) - Evidence(**off, complement=0)(
+        joint, x[:1], None, target[:1], task
+    )
+    torch.testing.assert_close(few, 0.3 * left[:1])  # as much in the mean
+
+
+@pytest.mark.parametrize(("normal", "n_read"), [(0, 8), (None, 5)])
+def test_nothing_is_read_in_vain(normal, n_read):
+    # where no class is normal no ECG can be shown under random windows
+    read = []
+    joint = JointNetwork(UNetSegmenter(1, 1, width=4), ConvolutionalClassifier(1, 2, width=4))
+    joint.classifier.register_forward_hook(lambda module, inputs, output: read.append(len(output)))
+    Evidence()(joint, torch.randn(2, 1, 200), None, torch.eye(2), Task(False, normal, (1,)))
+    assert sum(read) == n_read
 
 
 def test_multiple_instance_needs_maps():

@@ -215,7 +215,10 @@ def _model(
     data: TrainingSet, *, epochs: int | None, batch_size: int | None, seed: int, device: str
 ) -> AttentionECGClassifier:
     """Return the estimator; its number of epochs is known, for the folds and the progress bar."""
+    import numpy as np
+
     from .._budget import choose_epochs
+    from .._labels import Labels
     from ..classifier import AttentionECGClassifier
 
     model = AttentionECGClassifier(
@@ -227,7 +230,9 @@ def _model(
     )
     seconds = data.X.shape[2] / data.sampling_rate
     n_timesteps = round(seconds * (model.resample_to or data.sampling_rate))
-    return model.set_params(max_epochs=choose_epochs(epochs or "auto", len(data.X), n_timesteps))
+    labels = Labels.learn(np.asarray(data.y), normal_class=model.normal_class)
+    chosen = choose_epochs(epochs or "auto", len(data.X), n_timesteps, has_nothing=labels.has_nothing)
+    return model.set_params(max_epochs=chosen)
 
 
 def _possible_folds(folds: int, n_patients: int) -> int:

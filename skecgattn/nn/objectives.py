@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from ._parameters import Parameterised
@@ -176,7 +176,7 @@ class CrossEntropy(Objective):
 
 
 UNDECIDED = 0.3
-"""Share of the complement's weight where no class is normal, and any class is as good as the others."""
+"""Share of the ECGs whose complement is read where no class is normal, and any is as good as the others."""
 
 
 class Evidence(Objective):
@@ -187,8 +187,8 @@ class Evidence(Objective):
     * the complement ``ECG * (1 - map)``, in which nothing must be left to see (no label, the normal
       class, or the uniform distribution): this makes the map cover *every* abnormal beat. Only the segmenter
       learns from it where there are ECGs that show what nothing looks like: a classifier that is told that
-      nothing is left would learn to overlook what the map misses. Where there are none, the complement
-      counts for three tenths: it contradicts the whole ECG as long as the map covers little;
+      nothing is left would learn to overlook what the map misses. Where there are none, it is read of
+      three tenths of the ECGs: it contradicts the whole ECG as long as the map covers little;
     * the whole ECG, and ECGs without the abnormality under random windows, so that it judges
       evidence instead of reading the shape of the map.
 
@@ -249,7 +249,7 @@ class Evidence(Objective):
             views.append(x)
             targets.append(target)
             weights.append(torch.full_like(x[:, 0, 0], self.whole))
-        if self.random > 0:
+        if self.random > 0 and task.has_nothing:
             empty = task.nothing(target)
             views.append(x * _random_windows(x))
             targets.append(empty)
@@ -258,12 +258,7 @@ class Evidence(Objective):
         losses = task.loss(network.classifier(torch.cat(views)), torch.cat(targets))
         loss = (losses * torch.cat(weights)).reshape(len(views), -1).sum(dim=0)
         if self.complement > 0:
-            parameters: dict[str, Tensor] = dict(network.classifier.named_parameters())
-            if task.has_nothing:
-                parameters = {name: parameter.detach() for name, parameter in parameters.items()}
-            logits = torch.func.functional_call(network.classifier, parameters, (x * (1 - chosen),))
-            share = 1.0 if task.has_nothing else UNDECIDED
-            loss = loss + share * self.complement * task.loss(logits, left)
+            loss = loss + self.complement * _rest_loss(network.classifier, x * (1 - chosen), left, task)
         loss = loss + self.area * maps.mean(dim=2).sum(dim=1)
         none = computed.log_none
         if self.beat > 0 and none is not None and none.shape[1] == len(task.marked):
@@ -312,6 +307,17 @@ class MultipleInstance(Objective):
         # the logarithms are written out: binary_cross_entropy refuses autocast
         terms = present * instance.log() + (1 - present) * (1 - instance).log()
         return loss - terms.sum(dim=1)
+
+
+def _rest_loss(classifier: nn.Module, rest: Tensor, left: Tensor, task: Task) -> Tensor:
+    """Return the loss (B,) of the complements (B, C, T); 0 for those that are not read."""
+    if task.has_nothing:
+        parameters = {name: parameter.detach() for name, parameter in classifier.named_parameters()}
+        return task.loss(torch.func.functional_call(classifier, parameters, (rest,)), left)
+    few = torch.randperm(len(rest), device=rest.device)[: max(1, round(UNDECIDED * len(rest)))]
+    share = UNDECIDED * len(rest) / len(few)  # 1 but for rounding
+    read = share * task.loss(classifier(rest[few]), left[few])
+    return read.new_zeros(len(rest)).index_add(0, few, read)
 
 
 def _any_beat_loss(none: Tensor, label: Tensor) -> Tensor:
