@@ -32,6 +32,7 @@ from functools import cache
 from typing import Any, NamedTuple, Self
 
 import numpy as np
+import torch
 from _tables import RATE, Rows, cell, epochs, fingerprint, make_parser, markdown, paired
 from sklearn.base import BaseEstimator
 from sklearn.metrics import roc_auc_score
@@ -121,7 +122,8 @@ def make(method: str, seed: int, options: argparse.Namespace) -> tuple[Any, str,
     if method != "published":
         part = {} if method == "default" else {"segmenter": None}
         return AttentionECGClassifier(RATE, random_state=seed, **part, **epochs(options)), "held", ""
-    clf = AttentionECGClassifier.published(RATE, random_state=seed)
+    # in float32 wherever it is trained, as published
+    clf = AttentionECGClassifier.published(RATE, random_state=seed, precision="float32")
     chosen = {
         "lr": options.published_lr,
         "max_epochs": options.published_epochs if options.epochs is None else options.epochs,
@@ -140,6 +142,7 @@ def run(estimator: Any, form: str, fold: Fold) -> dict[str, Any]:
     decision = estimator.decision_function(fold.test[form])
     row = {
         "training time (s)": seconds,
+        "trained on": hardware(estimator),
         "training segments": len(fold.train.target),
         # as text, on one line each
         "decision": " ".join(f"{value:.5g}" for value in decision),
@@ -148,6 +151,13 @@ def run(estimator: Any, form: str, fold: Fold) -> dict[str, Any]:
     if fold.strict is not None and getattr(estimator, "map_labels_", None):
         row["pointing game"] = point(estimator, fold.strict, form)
     return row
+
+
+def hardware(estimator: Any) -> str:
+    """Return what an estimator was trained on."""
+    network = getattr(estimator, "network_", None)
+    where = None if network is None else next(network.parameters()).device
+    return "CPU" if where is None or where.type == "cpu" else torch.cuda.get_device_name(where)
 
 
 def point(clf: AttentionECGClassifier, strict: Bunch, form: str) -> dict[str, dict[str, float]]:
@@ -188,6 +198,7 @@ def pooled(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 "recall NV": float(told[truth].mean()),
                 "pointing game": there[0].get("pointing game", {}),
                 "training time (s)": sum(row["training time (s)"] for row in there) / len(there),
+                "trained on": ", ".join(sorted({row.get("trained on", "CPU") for row in there})),
             }
         )
     return scores
@@ -210,7 +221,8 @@ def table(rows: Rows) -> str:
                 continue
             name = f"{method} ({changed})" if changed else method
             seconds = cell(repeats, "training time (s)", digits=0)
-            body.append([name, len(repeats), *(cell(repeats, score) for score in names), seconds])
+            where = ", ".join(sorted({repeat["trained on"] for repeat in repeats}))
+            body.append([name, len(repeats), *(cell(repeats, score) for score in names), seconds, where])
             if method != "default":
                 differences.append([name, *(paired(ours, repeats, score) for score in names)])
             if any(repeat["pointing game"] for repeat in repeats):
@@ -220,7 +232,7 @@ def table(rows: Rows) -> str:
         lines += [
             f"### {protocol}",
             "",
-            *markdown(["method", "repeats", *names, "training a fold (s)"], body),
+            *markdown(["method", "repeats", *names, "training a fold (s)", "on"], body),
             "",
             "The default minus each, paired over repeats (t test):",
             "",
@@ -242,6 +254,7 @@ def main() -> None:
     parser = make_parser(__doc__, methods=METHODS)
     parser.add_argument("--repeats", dest="seeds", type=int, help="the same as --seeds (default 3)")
     parser.add_argument("--protocols", nargs="+", choices=PROTOCOLS, default=PROTOCOLS, metavar="PROTOCOL")
+    parser.add_argument("--folds", nargs="+", type=int, metavar="FOLD", help="only these folds, from 0")
     parser.add_argument("--published-lr", type=float, help="another learning rate than 1e-5")
     parser.add_argument("--published-epochs", type=int, help="another number of epochs than 150")
     parser.add_argument("--published-rate", type=float, help="another sampling rate than 360 Hz")
@@ -253,6 +266,9 @@ def main() -> None:
         for protocol, size in sizes.items():
             for seed in range(options.seeds):
                 for fold in folds(protocol, seed, options.records):
+                    if options.folds is not None and fold.number not in options.folds:
+                        bar.update(len(options.methods))
+                        continue
                     for method in options.methods:
                         bar.set_postfix_str(f"{protocol}, repeat {seed}, fold {fold.number}, {method}")
                         estimator, form, changed = make(method, seed, options)

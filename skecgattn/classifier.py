@@ -137,7 +137,7 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         Weight decay of AdamW; with 0 it is Adam.
 
     augmentation : bool or Augmentation, default=True
-        Random gain, shift, white noise, lead dropout and artefacts in training, see
+        Random mixtures of the leads, gain, shift, white noise, lead dropout and artefacts in training, see
         :class:`skecgattn.nn.Augmentation`.
 
     early_stopping : bool, default=False
