@@ -376,8 +376,6 @@ def train(
         criterion=_WeightedLoss,
         optimizer=torch.optim.AdamW,
         optimizer__weight_decay=plan.weight_decay,
-        # on a GPU small networks wait for the many steps of the optimiser to be launched
-        optimizer__fused=plan.device.type == "cuda" or None,
         optimizer__param_groups=groups,
         lr=plan.lr,
         max_epochs=plan.max_epochs,
