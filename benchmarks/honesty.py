@@ -8,9 +8,7 @@ Trained on DS1 as in ``localisation.py``; windows of DS2.
   map reaches the learned threshold; all windows, folds by patient.
 - *Deletion and insertion* (Petsiuk et al. 2018): the class's probability as the samples that come first in
   the map are taken from the ECG, or are all that is left of it; against the order of Grad-CAM of the same
-  classifier and against the order of another window's map. Over windows that hold the class. What is taken
-  away is replaced by a straight line, or by the lead's mean as usual: then the ECG steps at both ends, and a
-  step is a heartbeat for a detector, an early one more often than not.
+  classifier and against the order of another window's map. Over windows that hold the class.
 - *Seeds*: how well the maps of differently seeded trainings agree.
 
 Slow checks run on windows drawn with one seed for all runs. Writes ``honesty.json`` and ``honesty.md`` beside
@@ -22,7 +20,6 @@ this file, row by row: a run that was killed goes on where it was. ``--models`` 
 
 from __future__ import annotations
 
-import itertools
 import warnings
 from typing import Any
 
@@ -50,7 +47,6 @@ N_DRAWS = 20
 """Networks with random weights that each trained one is compared with."""
 
 CURVES = {"deletion": metrics.deletion_curve, "insertion": metrics.insertion_curve}
-FILLS = ("linear", "mean")
 ORDERS = ("map", "Grad-CAM", "map of another window")
 
 
@@ -59,8 +55,8 @@ def draw(rows: np.ndarray, n: int) -> np.ndarray:
     return np.sort(np.random.default_rng(0).permutation(rows)[:n])
 
 
-def curves(clf: AttentionECGClassifier, X: np.ndarray, k: int) -> dict[str, dict[str, dict[str, float]]]:
-    """Return the areas under the deletion and insertion curves of each fill and order of the samples."""
+def curves(clf: AttentionECGClassifier, X: np.ndarray, k: int) -> dict[str, dict[str, float]]:
+    """Return the areas under the deletion and insertion curves of each order of the samples."""
     maps = clf.segment(X, target=k)
     # moving on by one pairs every window with another one
     orders = dict(zip(ORDERS, (maps, grad_cam(clf, X, target=k), np.roll(maps, 1, axis=0))))
@@ -71,10 +67,7 @@ def curves(clf: AttentionECGClassifier, X: np.ndarray, k: int) -> dict[str, dict
             return clf.predict_proba(ecgs)[:, k]
 
     return {
-        what: {
-            fill: {name: curve(probability, X, order, fill=fill).auc for name, order in orders.items()}
-            for fill in FILLS
-        }
+        what: {name: curve(probability, X, order).auc for name, order in orders.items()}
         for what, curve in CURVES.items()
     }
 
@@ -122,10 +115,13 @@ def table(rows: Rows) -> str:
             checks.append([label, len(there), *(cell(there, name) for name in names), "0"])
             names = ("map", "counts", "excess")
             leaks.append([label, len(there), *(cell(there, "leakage", name) for name in names)])
-            for what, fill, order in itertools.product(CURVES, FILLS, ORDERS):
-                ours, theirs = ("curves", what, fill, "map"), ("curves", what, fill, order)
-                minus = "" if order == "map" else paired(there, there, *ours, against=theirs)
-                areas.append([label, what, fill, order, len(there), cell(there, *theirs), minus])
+            for what in CURVES:
+                for order in ORDERS:
+                    path = ("curves", what, order)
+                    minus = (
+                        "" if order == "map" else paired(there, there, "curves", what, "map", against=path)
+                    )
+                    areas.append([label, what, order, len(there), cell(there, *path), minus])
         for row in rows.select(check="agreement", label=label):
             cells = (f"{row[name]:.3f}" for name in ("spearman", "iou", "iou, chance"))
             seeds.append([label, row["seeds"], *cells])
@@ -149,9 +145,7 @@ def table(rows: Rows) -> str:
             "Mean probability of the class while the samples go, first in the order first (the less the "
             "better), or come back (the more the better).",
             "",
-            *markdown(
-                ["class", "curve", "fill", "order", "seeds", "area", "the map's minus it (paired)"], areas
-            ),
+            *markdown(["class", "curve", "order", "seeds", "area", "the map's minus it (paired)"], areas),
             "",
             "### Agreement between seeds",
             "",

@@ -13,7 +13,7 @@ import torch
 
 from ._budget import choose_batch_size, choose_epochs
 from ._frontend import Channels, FrontEnd
-from .nn import CLASSIFIERS, OBJECTIVES, SEGMENTERS, Augmentation, JointNetwork, Task
+from .nn import CLASSIFIERS, OBJECTIVES, SEGMENTERS, Augmentation, JointNetwork
 from .training import Plan, Samples, choose_device, choose_precision
 
 BEAT_BEFORE, BEAT_AFTER = 0.3, 0.45
@@ -149,9 +149,12 @@ def make_plan(estimator: Any, samples: Samples, n_samples: int, seed: int) -> Pl
     """
     device = choose_device(estimator.device)
     dtype, bfloat16 = choose_precision(estimator.precision, device)
-    objective = estimator.objective
+    objective, augmentation = estimator.objective, estimator.augmentation
+    if not isinstance(augmentation, Augmentation):
+        augmentation = Augmentation() if augmentation else None
+    if augmentation is not None:
+        augmentation._check()
     task = estimator._labels.task(samples.target, samples.weight, estimator.class_weight)
-    augmentation = _choose_augmentation(estimator.augmentation, task)
     n_timesteps = samples.channels.values.shape[2]
     return Plan(
         objective=OBJECTIVES[objective]() if isinstance(objective, str) else objective,
@@ -172,19 +175,6 @@ def make_plan(estimator: Any, samples: Samples, n_samples: int, seed: int) -> Pl
         verbose=int(estimator.verbose),
         callbacks=tuple(estimator.callbacks or ()),
     )
-
-
-def _choose_augmentation(augmentation: bool | Augmentation, task: Task) -> Augmentation | None:
-    """Return the augmentation: the one given, the usual one, or none.
-
-    The usual one leaves the directions of leads alone where no class is normal: they may tell classes apart.
-    """
-    if isinstance(augmentation, Augmentation):
-        augmentation._check()
-        return augmentation
-    if not augmentation:
-        return None
-    return Augmentation() if task.has_nothing else Augmentation(mixing=0, inversion=0)
 
 
 def _check_module(name: str, module: Any) -> None:

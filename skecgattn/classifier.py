@@ -137,9 +137,8 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         Weight decay of AdamW; with 0 it is Adam.
 
     augmentation : bool or Augmentation, default=True
-        Random mixtures of the leads, some upside down, gain, shift, white noise, lead dropout and artefacts
-        in training, see :class:`skecgattn.nn.Augmentation`. True neither mixes leads nor turns them where no
-        class is normal: which way a beat points may be what tells two abnormalities apart.
+        Random gain, shift, white noise, lead dropout and artefacts in training, see
+        :class:`skecgattn.nn.Augmentation`.
 
     early_stopping : bool, default=False
         Whether ECGs are held out from training to stop when their loss no longer falls, to restore the

@@ -296,17 +296,6 @@ def test_every_setting_trains_and_predicts(multilabel, params):
     assert len(clf.locate(X)) == len(X)
 
 
-@pytest.mark.parametrize("normal_class", ["auto", None])
-def test_leads_keep_their_direction_where_no_class_is_normal(binary, normal_class):
-    X, y, _ = binary
-    as_they_are = Augmentation(mixing=0, inversion=0)
-    usual, still = (
-        small(normal_class=normal_class, max_epochs=1, augmentation=how).fit(X, y).decision_function(X)
-        for how in (True, as_they_are)
-    )
-    assert np.array_equal(usual, still) == (normal_class is None)
-
-
 def test_published_setting(binary):
     X, y, _ = binary
     clf = AttentionECGClassifier.published(RATE, max_epochs=1, random_state=0).fit(X, y)

@@ -11,16 +11,10 @@ from ._parameters import Parameterised
 
 
 class Augmentation(Parameterised):
-    """Random leads, gain, noise and artefacts, drawn for every ECG, and shift, drawn for every batch.
+    """Random gain, noise, lead dropout and artefacts, drawn for every ECG, and shift, drawn for every batch.
 
     Parameters
     ----------
-    mixing : float, default=0.4
-        Standard deviation of what of the other leads is added to each lead: the leads of another electrode
-        placement, or of a heart that lies otherwise, are weighted sums of these.
-    inversion : float, default=0.2
-        Probability that a lead is turned upside down: what is abnormal in a beat is hardly ever its sign.
-        Choose 0 where the sign tells the classes apart, as it does of the sites that beats come from.
     gain : float, default=0.3
         Standard deviation of the logarithm of each lead's gain.
     shift : float, default=0.05
@@ -39,21 +33,17 @@ class Augmentation(Parameterised):
     --------
     >>> from skecgattn.nn import Augmentation
     >>> Augmentation(noise=0)
-    Augmentation(mixing=0.4, inversion=0.2, gain=0.3, shift=0.05, noise=0, lead_dropout=0.2, artefacts=0.5)
+    Augmentation(gain=0.3, shift=0.05, noise=0, lead_dropout=0.2, artefacts=0.5)
     """
 
     def __init__(
         self,
-        mixing: float = 0.4,
-        inversion: float = 0.2,
         gain: float = 0.3,
         shift: float = 0.05,
         noise: float = 0.15,
         lead_dropout: float = 0.2,
         artefacts: float = 0.5,
     ) -> None:
-        self.mixing = mixing
-        self.inversion = inversion
         self.gain = gain
         self.shift = shift
         self.noise = noise
@@ -69,7 +59,7 @@ class Augmentation(Parameterised):
             If a parameter is negative, or a probability or share is larger than 1.
         """
         for name, value in self.get_params().items():
-            largest = 1 if name in ("inversion", "shift", "lead_dropout", "artefacts") else float("inf")
+            largest = 1 if name in ("shift", "lead_dropout", "artefacts") else float("inf")
             if not isinstance(value, Real) or not 0 <= float(value) <= largest:
                 expected = "in [0, 1]" if largest == 1 else "0 or more"
                 raise ValueError(f"{name} of Augmentation must be {expected}, got {value!r}.")
@@ -93,12 +83,11 @@ class Augmentation(Parameterised):
         """
         n_batch, _, length = x.shape
         n_signal = n_leads * per_lead
-        signal = self._mix(x[:, :n_signal], n_leads, per_lead)
         gain = torch.exp(self.gain * torch.randn(n_batch, n_leads, 1, device=x.device, dtype=x.dtype))
         if self.lead_dropout > 0 and n_leads > 1:
             dropped = torch.rand(n_batch, n_leads, 1, device=x.device) < self.lead_dropout
             gain = gain * ~(dropped & ~dropped.all(dim=1, keepdim=True))
-        signal = signal * gain.repeat(1, per_lead, 1)
+        signal = x[:, :n_signal] * gain.repeat(1, per_lead, 1)
         if self.noise > 0:
             level = self.noise * torch.rand(n_batch, 1, 1, device=x.device, dtype=x.dtype)
             signal = signal + level * torch.randn_like(signal)
@@ -113,18 +102,3 @@ class Augmentation(Parameterised):
                 )
                 heartbeats = torch.where(shifted == 2 * length, -1, shifted)
         return x, heartbeats
-
-    def _mix(self, signal: Tensor, n_leads: int, per_lead: int) -> Tensor:
-        """Return the channels of leads (B, per_lead * n_leads, T), each lead a weighted sum of all."""
-        if self.mixing == 0 and self.inversion == 0:
-            return signal
-        n_batch, n_signal, length = signal.shape
-        weights = torch.eye(n_leads, device=signal.device, dtype=signal.dtype).repeat(n_batch, 1, 1)
-        if self.mixing > 0 and n_leads > 1:
-            others = torch.randn_like(weights) * (self.mixing / (n_leads - 1) ** 0.5)
-            weights = torch.where(weights > 0, weights, others)
-        if self.inversion > 0:
-            turned = torch.rand(n_batch, n_leads, 1, device=signal.device) < self.inversion
-            weights = torch.where(turned, -weights, weights)
-        parts = signal.reshape(n_batch, per_lead, n_leads, length)
-        return (weights.unsqueeze(1) @ parts).reshape(n_batch, n_signal, length)
