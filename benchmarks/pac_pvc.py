@@ -51,6 +51,7 @@ METHODS = ("default", "classifier alone", "published", "record number")
 CLASSES = ("AN", "NV")
 BEATS = {"A": "AN", "V": "NV"}
 """The beats that the map of each class must find."""
+N_FOLDS = 5
 FIELDS = ("data", "held", "target", "groups", "record", "shown")
 """What is kept of each segment."""
 
@@ -117,7 +118,8 @@ def folds(protocol: str, repeat: int, records: int | None) -> Iterator[Fold]:
     data = fetch("all", records)
     # StratifiedGroupKFold draws nearly the same folds whatever its seed
     kind = StratifiedKFold if protocol == "segments" else GroupKFold
-    splits = kind(5, shuffle=True, random_state=repeat).split(data.data, data.target, data.groups)
+    groups = None if protocol == "segments" else data.groups
+    splits = kind(N_FOLDS, shuffle=True, random_state=repeat).split(data.data, data.target, groups)
     for number, (train, test) in enumerate(splits):
         yield Fold(number, take(data, train), take(data, test))
 
@@ -209,7 +211,7 @@ def pooled(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 "recall NV": float(told[truth].mean()),
                 "pointing game": there[0].get("pointing game", {}),
                 "training time (s)": sum(row["training time (s)"] for row in there) / len(there),
-                "trained on": ", ".join(sorted({row.get("trained on", "CPU") for row in there})),
+                "trained on": {row["trained on"] for row in there},
             }
         )
     return scores
@@ -232,7 +234,7 @@ def table(rows: Rows) -> str:
                 continue
             name = f"{method} ({changed})" if changed else method
             seconds = cell(repeats, "training time (s)", digits=0)
-            where = ", ".join(sorted({repeat["trained on"] for repeat in repeats}))
+            where = ", ".join(sorted(set().union(*(repeat["trained on"] for repeat in repeats))))
             body.append([name, len(repeats), *(cell(repeats, score) for score in names), seconds, where])
             if method != "default":
                 differences.append([name, *(paired(ours, repeats, score) for score in names)])
@@ -265,14 +267,21 @@ def main() -> None:
     parser = make_parser(__doc__, methods=METHODS)
     parser.add_argument("--repeats", dest="seeds", type=int, help="the same as --seeds (default 3)")
     parser.add_argument("--protocols", nargs="+", choices=PROTOCOLS, default=PROTOCOLS, metavar="PROTOCOL")
-    parser.add_argument("--folds", nargs="+", type=int, metavar="FOLD", help="only these folds, from 0")
+    parser.add_argument(
+        "--folds",
+        nargs="+",
+        type=int,
+        choices=range(N_FOLDS),
+        metavar="FOLD",
+        help="only these folds, 0 to 4",
+    )
     parser.add_argument("--published-lr", type=float, help="another learning rate than 1e-5")
     parser.add_argument("--published-epochs", type=int, help="another number of epochs than 150")
     parser.add_argument("--published-rate", type=float, help="another sampling rate than 360 Hz")
     parser.set_defaults(seeds=3)
     options = parser.parse_args()
     rows = Rows(options.output / "pac_pvc.json", table)
-    sizes = {protocol: 1 if protocol == "DS1 to DS2" else 5 for protocol in options.protocols}
+    sizes = {protocol: 1 if protocol == "DS1 to DS2" else N_FOLDS for protocol in options.protocols}
     with tqdm(total=sum(sizes.values()) * options.seeds * len(options.methods), desc="trainings") as bar:
         for protocol, size in sizes.items():
             for seed in range(options.seeds):
