@@ -130,7 +130,7 @@ def train_all(
     jobs = [(seed, method) for seed in range(options.seeds) for method in options.methods]
     for seed, method in (bar := tqdm(jobs, desc="trainings")):
         bar.set_postfix_str(f"{method}, seed {seed}")
-        clf = AttentionECGClassifier(RATE, random_state=seed, **methods[method], **epochs(options))
+        clf = AttentionECGClassifier(RATE, random_state=seed, **(methods[method] | epochs(options)))
         settings = fingerprint(clf, training[0].shape, test[0].shape)
         if not rows.done(settings, method=method, seed=seed):
             clf, seconds, _ = train(clf, *training[:3], options.models)
