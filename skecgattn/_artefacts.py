@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ._frontend import SHORTEST_PADDING, hold_padding
+from ._gaps import SHORTEST_PADDING, hold_padding
 
 BLOCK = 256
 """ECGs that are made noisy at a time."""

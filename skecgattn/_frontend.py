@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ._gaps import SHORTEST_GAP, SHORTEST_PADDING, find_gaps, hold_padding
 from .beats import (
     N_RHYTHM,
     contrast_channels,
@@ -20,10 +21,6 @@ from .preprocessing import bandpass, resample, robust_scale
 
 BLOCK = 256
 """ECGs that are transformed at a time."""
-
-
-SHORTEST_PADDING = 0.02
-"""Seconds for which all leads must stand still at an end of an ECG to be taken for padding."""
 
 
 class Channels(NamedTuple):
@@ -97,6 +94,7 @@ class FrontEnd:
     def _transform_block(self, X: NDArray, dtype: type) -> tuple[NDArray, list[NDArray[np.int64]]]:
         rate = self.rate
         if self.sampling_rate is not None and rate is not None:
+            gaps = find_gaps(X, round(SHORTEST_GAP * self.sampling_rate))
             X, recorded = hold_padding(X, round(SHORTEST_PADDING * self.sampling_rate))
             X = resample(X, self.sampling_rate, rate)
             if self.band is not None:
@@ -110,18 +108,19 @@ class FrontEnd:
             return X.astype(dtype), []  # a copy: X may be the user's
         X = X.astype(dtype, copy=False)
         limits = recorded * (rate / self.sampling_rate)
+        in_channels = [stretches * (rate / self.sampling_rate) for stretches in gaps]
         heartbeats = [
             beats[(beats >= start) & (beats < stop)]
             for beats, (start, stop) in zip(detect_heartbeats(X, rate), limits)
         ]
         channels = [X]
         if self.contrast or self.rhythm:
-            references = reference_beats(X, heartbeats, rate)
+            references = reference_beats(X, heartbeats, rate, gaps=in_channels)
         if self.contrast:
             contrast = contrast_channels(X, heartbeats, rate, references=references)
             channels.append(contrast.astype(dtype, copy=False))
         if self.rhythm:
-            rhythm = rhythm_channels(heartbeats, X.shape[2], references=references)
+            rhythm = rhythm_channels(heartbeats, X.shape[2], references=references, gaps=in_channels)
             channels.append(rhythm.astype(dtype, copy=False))
         return np.concatenate(channels, axis=1), heartbeats
 
@@ -141,44 +140,3 @@ class FrontEnd:
         right = np.minimum(left + 1, maps.shape[2] - 1)
         share = (position - left).astype(maps.dtype).clip(0, 1)
         return maps[..., left] * (1 - share) + maps[..., right] * share
-
-
-def hold_padding(X: NDArray, shortest: int) -> tuple[NDArray, NDArray[np.int64]]:
-    """Replace constant ends of ECGs by their first and last recorded samples.
-
-    Padding with zeros ends in a step, which a filter smears into the ECG and a detector takes for a
-    heartbeat.
-
-    Parameters
-    ----------
-    X : ndarray of shape (n_samples, n_leads, n_timesteps)
-    shortest : int
-        Samples for which all leads must be constant.
-
-    Returns
-    -------
-    X : ndarray of shape (n_samples, n_leads, n_timesteps)
-        The ECGs themselves where none is padded, else a copy.
-    recorded : ndarray of shape (n_samples, 2), int
-        Start and stop of what is no padding; all of an ECG that is constant throughout.
-    """
-    n_samples, _, n_timesteps = X.shape
-    shortest = max(1, shortest)  # a single sample always stands still
-    recorded = np.tile(np.array([0, n_timesteps]), (n_samples, 1))
-    ends = [X[..., : shortest + 1], X[..., -shortest - 1 :]]
-    still = [(end == end[..., :1]).all(axis=(1, 2)) for end in ends]
-    rows = np.flatnonzero(still[0] | still[1])
-    if n_timesteps <= shortest or not len(rows):
-        return X, recorded
-    X = X.copy()
-    for row in rows:
-        steps = np.flatnonzero((np.diff(X[row], axis=1) != 0).any(axis=0))
-        if not len(steps):
-            continue
-        if still[0][row]:
-            start = recorded[row, 0] = steps[0] + 1
-            X[row, :, :start] = X[row, :, start : start + 1]
-        if still[1][row]:
-            stop = recorded[row, 1] = steps[-1] + 1
-            X[row, :, stop:] = X[row, :, stop - 1 : stop]
-    return X, recorded

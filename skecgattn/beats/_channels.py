@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +41,11 @@ MOST_SPREADS = 6.0
 
 
 def reference_beats(
-    X: NDArray, heartbeats: Sequence[NDArray[np.int64]], sampling_rate: float
+    X: NDArray,
+    heartbeats: Sequence[NDArray[np.int64]],
+    sampling_rate: float,
+    *,
+    gaps: Sequence[NDArray] | None = None,
 ) -> list[NDArray[np.int64]]:
     """Choose the beats of every ECG that show what is normal for the patient.
 
@@ -60,6 +64,10 @@ def reference_beats(
 
     sampling_rate : float
         In Hz.
+
+    gaps : sequence of ndarray of shape (n_gaps, 2), default=None
+        Start and stop, in samples, of the stretches of each ECG in which nothing was recorded: an RR
+        interval across one is unknown. None where there are none.
 
     Returns
     -------
@@ -90,7 +98,7 @@ def reference_beats(
     shapes /= np.sqrt((shapes**2).sum(axis=1, keepdims=True)) + 1e-12
     widths = _widths(complexes, sampling_rate)
     references, stop = [], 0
-    for beats in heartbeats:
+    for beats, intervals in zip(heartbeats, _all_intervals(heartbeats, gaps)):
         start, stop = stop, stop + len(beats)
         groups = _group_by_shape(shapes[start:stop])
         groups = [group for group in groups if len(group) >= max(2, MIN_SHARE * len(beats))]
@@ -99,7 +107,7 @@ def reference_beats(
         elif len(groups) == 1:
             references.append(groups[0])
         else:
-            abnormality = _abnormality(widths[start:stop], beats, groups)
+            abnormality = _abnormality(widths[start:stop], intervals, groups)
             references.append(groups[int(np.argmin(abnormality))])
     return references
 
@@ -115,11 +123,11 @@ def _widths(complexes: NDArray, sampling_rate: float) -> NDArray:
 
 
 def _abnormality(
-    widths: NDArray, beats: NDArray[np.int64], groups: Sequence[NDArray[np.int64]]
+    widths: NDArray, intervals: NDArray[np.float64], groups: Sequence[NDArray[np.int64]]
 ) -> list[float]:
     """Return how early, wide and rare the beats of each group are."""
-    logs = np.log(np.diff(beats))
-    earliness = np.full(len(beats), np.nan)
+    logs = np.log(intervals)
+    earliness = np.full(len(widths), np.nan)
     earliness[1:-1] = logs[1:] - logs[:-1]
     abnormality = []
     for group in groups:
@@ -127,7 +135,7 @@ def _abnormality(
         known = known[~np.isnan(known)]
         early = float(known.mean()) if len(known) else 0.0
         width = float(median(widths[group]))
-        abnormality.append(early + width / TYPICAL_WIDTH - len(group) / len(beats) / 2)
+        abnormality.append(early + width / TYPICAL_WIDTH - len(group) / len(widths) / 2)
     return abnormality
 
 
@@ -145,11 +153,23 @@ def _group_by_shape(shapes: NDArray[np.float64]) -> list[NDArray[np.int64]]:
     return [np.sort(group) for group in groups.values()]
 
 
+def _all_intervals(
+    heartbeats: Sequence[NDArray[np.int64]], gaps: Sequence[NDArray] | None
+) -> Iterator[NDArray[np.float64]]:
+    """Yield the RR intervals (n_beats - 1,) of each ECG, NaN across a gap."""
+    for row, beats in enumerate(heartbeats):
+        intervals = np.diff(beats).astype(float)
+        for start, stop in () if gaps is None else gaps[row]:
+            intervals[(beats[:-1] < stop) & (beats[1:] > start)] = np.nan
+        yield intervals
+
+
 def rhythm_channels(
     heartbeats: Sequence[NDArray[np.int64]],
     n_timesteps: int,
     *,
     references: Sequence[NDArray[np.int64]] | None = None,
+    gaps: Sequence[NDArray] | None = None,
     limit: float = 1.5,
 ) -> NDArray[np.float32]:
     """Return how early or late every beat comes, as channels that are constant over each beat's span.
@@ -191,13 +211,17 @@ def rhythm_channels(
     references : sequence of ndarray of int, default=None
         Indices of the beats that are normal for the patient, see :func:`reference_beats`. None takes all.
 
+    gaps : sequence of ndarray of shape (n_gaps, 2), default=None
+        Start and stop, in samples, of the stretches of each ECG in which nothing was recorded: an RR
+        interval across one is unknown. None where there are none.
+
     limit : float, default=1.5
         Largest absolute value of the first three channels.
 
     Returns
     -------
     channels : ndarray of shape (n_samples, 10, n_timesteps), float32
-        All 0 where an ECG has fewer than three heartbeats.
+        All 0 where an ECG has fewer than two known RR intervals.
 
     References
     ----------
@@ -214,20 +238,20 @@ def rhythm_channels(
            [ 0.41,  0.5 ,  0.  ,  0.5 ]], dtype=float32)
     """
     channels = np.zeros((len(heartbeats), N_RHYTHM, n_timesteps), dtype=np.float32)
-    for row, (channel, beats) in enumerate(zip(channels, heartbeats)):
-        if len(beats) >= 3:
+    for row, (beats, intervals) in enumerate(zip(heartbeats, _all_intervals(heartbeats, gaps))):
+        if np.count_nonzero(~np.isnan(intervals)) >= 2:
             normal = np.arange(len(beats)) if references is None else references[row]
-            values = _describe_rhythm(np.diff(beats).astype(float), normal, limit).astype(np.float32)
-            channel[:] = np.repeat(values, np.diff(span_edges(beats, n_timesteps)), axis=1)
+            values = _describe_rhythm(intervals, normal, limit).astype(np.float32)
+            channels[row] = np.repeat(values, np.diff(span_edges(beats, n_timesteps)), axis=1)
     return channels
 
 
 def _describe_rhythm(
     intervals: NDArray[np.float64], normal: NDArray[np.int64], limit: float
 ) -> NDArray[np.float64]:
-    """Return the values (10, n_beats) of :func:`rhythm_channels` from RR intervals (n_beats - 1,)."""
+    """Return the values (10, n_beats) of :func:`rhythm_channels` from RR intervals (n_beats - 1,) or NaN."""
     n_beats = len(intervals) + 1
-    ordered = np.sort(intervals)
+    ordered = np.sort(intervals[~np.isnan(intervals)])
     logs = np.full(n_beats + 5, np.nan)  # 3 + k: the interval after beat k
     logs[3 : 2 + n_beats] = np.log(intervals)
     before, after = logs[2 : 2 + n_beats], logs[3 : 3 + n_beats]
