@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ._gaps import SHORTEST_GAP, SHORTEST_PADDING, find_gaps, hold_padding
+from ._gaps import SHORTEST_GAP, SHORTEST_PADDING, bridge_gaps, find_gaps, hold_padding
 from .beats import (
     N_RHYTHM,
     contrast_channels,
@@ -96,7 +96,7 @@ class FrontEnd:
         if self.sampling_rate is not None and rate is not None:
             gaps = find_gaps(X, round(SHORTEST_GAP * self.sampling_rate))
             X, recorded = hold_padding(X, round(SHORTEST_PADDING * self.sampling_rate))
-            X = resample(X, self.sampling_rate, rate)
+            X = resample(bridge_gaps(X, gaps), self.sampling_rate, rate)
             if self.band is not None:
                 low, high = self.band
                 high = None if high is None or high >= rate / 2 else high

@@ -77,3 +77,35 @@ def find_gaps(X: NDArray, shortest: int) -> list[NDArray[np.int64]]:
         stretches = np.flatnonzero(changes).reshape(-1, 2) + np.array([0, 1])
         gaps[row] = stretches[stretches[:, 1] - stretches[:, 0] >= shortest]
     return gaps
+
+
+def bridge_gaps(X: NDArray, gaps: list[NDArray[np.int64]]) -> NDArray:
+    """Replace gaps by straight lines between the samples beside them; those at an end stay as they are.
+
+    An amplifier at its limit, or zeros, begin and end in a step, which a filter turns into a wide heartbeat.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_leads, n_timesteps), floating
+    gaps : list of ndarray of shape (n_gaps, 2), int
+        Of each ECG, see :func:`find_gaps`.
+
+    Returns
+    -------
+    X : ndarray of shape (n_samples, n_leads, n_timesteps)
+        The ECGs themselves where none has a gap, else a copy.
+    """
+    n_timesteps = X.shape[2]
+    within = [
+        (row, start, stop)
+        for row, stretches in enumerate(gaps)
+        for start, stop in stretches.tolist()
+        if start > 0 and stop < n_timesteps
+    ]
+    if within:
+        X = X.copy()
+    for row, start, stop in within:
+        share = np.arange(1, stop - start + 1) / (stop - start + 1)
+        before, after = X[row, :, start - 1 : start], X[row, :, stop : stop + 1]
+        X[row, :, start:stop] = before + share * (after - before)
+    return X

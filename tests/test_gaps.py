@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from skecgattn._artefacts import add_artefacts
 from skecgattn._frontend import FrontEnd
-from skecgattn._gaps import find_gaps
+from skecgattn._gaps import bridge_gaps, find_gaps
 from skecgattn.beats import reference_beats, rhythm_channels
 from skecgattn.datasets import make_ecg
 
@@ -30,6 +31,39 @@ def test_no_gap_is_overlooked_wherever_it_begins(start):
     X[..., start : start + 9] = -1
     np.testing.assert_array_equal(find_gaps(X, 9)[0], [[start, start + 9]])
     assert not len(find_gaps(X, 10)[0])
+
+
+def test_gaps_are_bridged_by_lines():
+    X = np.random.default_rng(0).normal(size=(2, 2, 50))
+    X[0, :, 10:19] = -5
+    X[0, :, 40:] = 0
+    gaps = find_gaps(X, 9)
+    bridged = bridge_gaps(X, gaps)
+    np.testing.assert_allclose(bridged[0, :, 9:20], np.linspace(X[0, :, 9], X[0, :, 19], 11, axis=1))
+    bridged[0, :, 10:19] = -5
+    np.testing.assert_array_equal(bridged, X)  # an end is padding
+    assert bridge_gaps(X[1:], gaps[1:]).base is X  # nothing to copy
+
+
+def test_leads_at_their_rail_make_no_heartbeats():
+    front_end = FrontEnd(RATE, 180.0, (0.5, 40.0), True, True, True)
+    X = make_ecg(20, duration=10, sampling_rate=RATE, pvc=0, pac=0, random_state=0)[0]
+    off = X.copy()
+    off[:, :, 1000:1300] = -3
+    for before, after in zip(front_end.transform(X).heartbeats, front_end.transform(off).heartbeats):
+        peaks = after[after >= 0] * RATE / 180
+        assert not np.any((peaks > 1020) & (peaks < 1280))
+        kept = before[(before >= 0) & ((before * RATE / 180 < 950) | (before * RATE / 180 > 1350))]
+        assert np.all(np.abs(kept[:, None] - after[None]).min(axis=1) < 4)
+
+
+def test_gaps_stay_without_noise():
+    X = make_ecg(3, duration=10, sampling_rate=RATE, random_state=0)[0]
+    X[1, :, 700:900] = 0
+    noisy = add_artefacts(X, RATE, np.random.RandomState(0))
+    assert not noisy[1, :, 700:900].any()
+    assert (noisy[1, :, 650:700] != X[1, :, 650:700]).all()
+    assert (noisy[[0, 2], :, 700:900] != X[[0, 2], :, 700:900]).all()
 
 
 def test_the_interval_across_a_gap_is_unknown():
