@@ -7,8 +7,8 @@ row: a run that was killed goes on where it was::
     python benchmarks/localisation.py --seeds 5
     python benchmarks/localisation.py --methods default "classifier alone" --seeds 1 --output /tmp
 
-The published setting ("published") takes hours a seed on a CPU; "published, faster" is the same network at 180 Hz
-with a learning rate of 1e-3 and 10 epochs. It has one map for both classes.
+The published setting ("published") takes hours a seed on a CPU; "published, faster" is the same network at
+180 Hz with a learning rate of 1e-3 and 10 epochs. It has one map for both classes.
 """
 
 from __future__ import annotations

@@ -94,9 +94,10 @@ class FrontEnd:
     def _transform_block(self, X: NDArray, dtype: type) -> tuple[NDArray, list[NDArray[np.int64]]]:
         rate = self.rate
         if self.sampling_rate is not None and rate is not None:
-            gaps = find_gaps(X, round(SHORTEST_GAP * self.sampling_rate))
+            shortest = round(SHORTEST_GAP * self.sampling_rate)
+            gaps = find_gaps(X, shortest)
             X, recorded = hold_padding(X, round(SHORTEST_PADDING * self.sampling_rate))
-            X = resample(bridge_gaps(X, gaps), self.sampling_rate, rate)
+            X = resample(bridge_gaps(X, shortest), self.sampling_rate, rate)
             if self.band is not None:
                 low, high = self.band
                 high = None if high is None or high >= rate / 2 else high

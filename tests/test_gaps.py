@@ -33,16 +33,19 @@ def test_no_gap_is_overlooked_wherever_it_begins(start):
     assert not len(find_gaps(X, 10)[0])
 
 
-def test_gaps_are_bridged_by_lines():
+def test_steps_around_what_stands_still_are_bridged():
     X = np.random.default_rng(0).normal(size=(2, 2, 50))
-    X[0, :, 10:19] = -5
-    X[0, :, 40:] = 0
-    gaps = find_gaps(X, 9)
-    bridged = bridge_gaps(X, gaps)
-    np.testing.assert_allclose(bridged[0, :, 9:20], np.linspace(X[0, :, 9], X[0, :, 19], 11, axis=1))
-    bridged[0, :, 10:19] = -5
-    np.testing.assert_array_equal(bridged, X)  # an end is padding
-    assert bridge_gaps(X[1:], gaps[1:]).base is X  # nothing to copy
+    X[0, 0, 10:19] = -5
+    X[0, :, 40:] = 0  # an end is padding
+    X[1, 1, 20:30], X[1, 1, 17:20], X[1, 1, 30] = 5, [3, 3.8, 4.5], 4.95  # clipped, without a step
+    X[1, 0, 1:12], X[1, 0, 0], X[1, 0, 12] = 5, 4.9, 4.95
+    before = X.copy()
+    bridged = bridge_gaps(X, 9)
+    np.testing.assert_array_equal(X, before)
+    np.testing.assert_allclose(bridged[0, 0, 9:20], np.linspace(X[0, 0, 9], X[0, 0, 19], 11))
+    bridged[0, 0, 10:19] = -5
+    np.testing.assert_array_equal(bridged, X)
+    assert np.shares_memory(bridge_gaps(X[1:], 9), X)  # nothing to copy
 
 
 def test_leads_at_their_rail_make_no_heartbeats():
