@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ._gaps import SHORTEST_GAP, SHORTEST_PADDING, find_gaps, hold_padding
+from ._gaps import SHORTEST_PADDING, find_gaps, find_lead_off, hold_padding
 
 BLOCK = 256
 """ECGs that are made noisy at a time."""
@@ -33,7 +33,7 @@ def add_artefacts(X: NDArray, sampling_rate: float, rng: np.random.RandomState) 
     """Return ECGs with noise of random colour, bursts and strength, partly shared by the leads.
 
     The signal-to-noise ratio is that of the MIT-BIH Noise Stress Test: the power of a sine as high as the
-    QRS complexes over the noise's power. Padding, gaps, and leads that are flat, stay as they are.
+    QRS complexes over the noise's power. Padding, gaps, and leads that are flat or off, stay as they are.
 
     Parameters
     ----------
@@ -57,12 +57,15 @@ def add_artefacts(X: NDArray, sampling_rate: float, rng: np.random.RandomState) 
         _, recorded = hold_padding(block, round(SHORTEST_PADDING * sampling_rate))
         time = np.arange(block.shape[2])
         inside = (time >= recorded[:, :1]) & (time < recorded[:, 1:])
-        for row, gaps in enumerate(find_gaps(block, round(SHORTEST_GAP * sampling_rate))):
-            for start, stop in gaps:
-                inside[row, start:stop] = False
+        shown = np.repeat(inside[:, None], block.shape[1], axis=1)
+        for row, gaps in enumerate(find_gaps(block, sampling_rate)):
+            for begin, end in gaps:
+                shown[row, :, begin:end] = False
+        for row, lead, begin, end in find_lead_off(block, sampling_rate):
+            shown[row, lead, begin:end] = False
         ratio = rng.uniform(*RATIO, size=(len(block), 1, 1))
         power = _height(block, recorded, sampling_rate) ** 2 / 8 * 10 ** (-ratio / 10)
-        block += (_noise(block.shape, sampling_rate, rng) * np.sqrt(power)) * inside[:, None]
+        block += (_noise(block.shape, sampling_rate, rng) * np.sqrt(power)) * shown
     return noisy
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ._gaps import SHORTEST_GAP, SHORTEST_PADDING, bridge_gaps, find_gaps, hold_padding
+from ._gaps import SHORTEST_PADDING, bridge_lead_off, find_gaps, hold_padding
 from .beats import (
     N_RHYTHM,
     contrast_channels,
@@ -94,10 +94,9 @@ class FrontEnd:
     def _transform_block(self, X: NDArray, dtype: type) -> tuple[NDArray, list[NDArray[np.int64]]]:
         rate = self.rate
         if self.sampling_rate is not None and rate is not None:
-            shortest = round(SHORTEST_GAP * self.sampling_rate)
-            gaps = find_gaps(X, shortest)
+            gaps = [found * (rate / self.sampling_rate) for found in find_gaps(X, self.sampling_rate)]
             X, recorded = hold_padding(X, round(SHORTEST_PADDING * self.sampling_rate))
-            X = resample(bridge_gaps(X, shortest), self.sampling_rate, rate)
+            X = resample(bridge_lead_off(X, self.sampling_rate), self.sampling_rate, rate)
             if self.band is not None:
                 low, high = self.band
                 high = None if high is None or high >= rate / 2 else high
@@ -109,19 +108,18 @@ class FrontEnd:
             return X.astype(dtype), []  # a copy: X may be the user's
         X = X.astype(dtype, copy=False)
         limits = recorded * (rate / self.sampling_rate)
-        in_channels = [stretches * (rate / self.sampling_rate) for stretches in gaps]
         heartbeats = [
-            beats[(beats >= start) & (beats < stop)]
-            for beats, (start, stop) in zip(detect_heartbeats(X, rate), limits)
+            beats[(beats >= start) & (beats < stop) & ~_within(beats, stretches)]
+            for beats, (start, stop), stretches in zip(detect_heartbeats(X, rate), limits, gaps)
         ]
         channels = [X]
         if self.contrast or self.rhythm:
-            references = reference_beats(X, heartbeats, rate, gaps=in_channels)
+            references = reference_beats(X, heartbeats, rate, gaps=gaps)
         if self.contrast:
             contrast = contrast_channels(X, heartbeats, rate, references=references)
             channels.append(contrast.astype(dtype, copy=False))
         if self.rhythm:
-            rhythm = rhythm_channels(heartbeats, X.shape[2], references=references, gaps=in_channels)
+            rhythm = rhythm_channels(heartbeats, X.shape[2], references=references, gaps=gaps)
             channels.append(rhythm.astype(dtype, copy=False))
         return np.concatenate(channels, axis=1), heartbeats
 
@@ -141,3 +139,9 @@ class FrontEnd:
         right = np.minimum(left + 1, maps.shape[2] - 1)
         share = (position - left).astype(maps.dtype).clip(0, 1)
         return maps[..., left] * (1 - share) + maps[..., right] * share
+
+
+def _within(beats: NDArray[np.int64], gaps: NDArray) -> NDArray[np.bool_]:
+    """Tell which of the heartbeats lie in one of the gaps (n_gaps, 2)."""
+    inside: NDArray[np.bool_] = (beats[:, None] >= gaps[:, 0]) & (beats[:, None] < gaps[:, 1])
+    return np.any(inside, axis=1)

@@ -11,8 +11,11 @@ SHORTEST_PADDING = 0.02
 SHORTEST_GAP = 0.25
 """Seconds for which leads must stand still within an ECG to be taken for a gap."""
 
-SMALLEST_STEP = 0.3
+SMALLEST_JUMP = 0.3
 """Millivolts from one sample to the next that a filter may turn into a heartbeat."""
+
+LONGEST_JUMP = 0.0125
+"""Seconds that a lead may take to where it stands still, in a recording that was filtered."""
 
 
 def hold_padding(X: NDArray, shortest: int) -> tuple[NDArray, NDArray[np.int64]]:
@@ -56,72 +59,113 @@ def hold_padding(X: NDArray, shortest: int) -> tuple[NDArray, NDArray[np.int64]]
     return X, recorded
 
 
-def find_gaps(X: NDArray, shortest: int) -> list[NDArray[np.int64]]:
+def find_gaps(X: NDArray, sampling_rate: float) -> list[NDArray[np.int64]]:
     """Find where all leads of ECGs stand still: nothing was recorded there, and a heartbeat may be missing.
+
+    Coarsely digitised ECGs stand still between two heartbeats, too: a gap begins and ends in more than the
+    smallest change that there is in a lead.
 
     Parameters
     ----------
     X : ndarray of shape (n_samples, n_leads, n_timesteps)
         ECGs as they were recorded: a filter hides what stood still.
-    shortest : int
-        Samples for which all leads must be constant.
+    sampling_rate : float
+        In Hz.
 
     Returns
     -------
     gaps : list of ndarray of shape (n_gaps, 2), int
         Start and stop of the gaps of each ECG, padding among them.
     """
-    return _still_stretches((X[..., 1:] == X[..., :-1]).all(axis=1), shortest)
+    found = _still_stretches((X[..., 1:] == X[..., :-1]).all(axis=1), sampling_rate)
+    for row in np.flatnonzero([len(stretches) for stretches in found]):
+        changes = np.abs(np.diff(X[row], axis=1))
+        smallest = np.where(changes > 0, changes, np.inf).min(axis=1, keepdims=True)
+        far = np.pad((changes > 1.5 * smallest).any(axis=0), 1, constant_values=True)
+        found[row] = found[row][far[found[row]].all(axis=1)]
+    return found
 
 
-def bridge_gaps(X: NDArray, shortest: int) -> NDArray:
-    """Replace what stands still in a lead, and begins or ends in a step, by a straight line.
+def find_lead_off(X: NDArray, sampling_rate: float) -> list[tuple[int, int, int, int]]:
+    """Find where single leads jump away from the ECG, stand still, and jump back: an electrode is off.
 
-    An amplifier at its limit, or zeros, with an electrode off: a filter turns the step into a wide heartbeat.
-    At the ends of an ECG there is no line to draw.
+    Where a large wave is clipped on its way there is no jump, and nothing to find.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_leads, n_timesteps)
+        ECGs in millivolts, as they were recorded.
+    sampling_rate : float
+        In Hz.
+
+    Returns
+    -------
+    stretches : list of tuple (sample, lead, start, stop)
+        With the samples of the jumps.
+    """
+    n_samples, n_leads, n_timesteps = X.shape
+    leads = X.reshape(n_samples * n_leads, n_timesteps)
+    reach = max(1, round(LONGEST_JUMP * sampling_rate))
+    found = []
+    for row, stretches in enumerate(_still_stretches(leads[:, 1:] == leads[:, :-1], sampling_rate)):
+        if not len(stretches):
+            continue
+        lead, moving = leads[row], np.ones(n_timesteps, dtype=bool)
+        for start, stop in stretches:
+            moving[start:stop] = False
+        level = np.median(lead[moving]) if moving.any() else lead[0]
+        # one held value may follow another
+        apart = np.flatnonzero(stretches[1:, 0] - stretches[:-1, 1] > reach)
+        for start, stop in zip(stretches[np.append(0, apart + 1), 0], stretches[np.append(apart, -1), 1]):
+            if np.abs(lead[start:stop] - level).max() > SMALLEST_JUMP:
+                into = _jumps(lead[: start + 1][::-1], reach)
+                out = _jumps(lead[stop - 1 :], reach)
+                if into or out:
+                    begin, end = start - reach * into, stop + reach * out
+                    found.append((*divmod(row, n_leads), max(0, int(begin)), min(n_timesteps, int(end))))
+    return found
+
+
+def bridge_lead_off(X: NDArray, sampling_rate: float) -> NDArray:
+    """Replace what a lead shows while its electrode is off by a straight line.
+
+    A filter turns the steps around it into wide heartbeats. At an end of the ECG the sample beside is held.
 
     Parameters
     ----------
     X : ndarray of shape (n_samples, n_leads, n_timesteps), floating
         ECGs in millivolts.
-    shortest : int
-        Samples for which a lead must be constant.
+    sampling_rate : float
+        In Hz.
 
     Returns
     -------
     X : ndarray of shape (n_samples, n_leads, n_timesteps)
-        The ECGs themselves where none has such a stretch, else a copy.
+        The ECGs themselves where no lead is off, else a copy.
     """
-    n_samples, n_leads, n_timesteps = X.shape
-    leads = X.reshape(n_samples * n_leads, n_timesteps)
-    bridges = []
-    for row, gaps in enumerate(_still_stretches(leads[:, 1:] == leads[:, :-1], shortest)):
-        for start, stop in gaps.tolist():
-            if start == 0 or stop == n_timesteps:
-                continue
-            before, after = leads[row, start - 1], leads[row, stop]
-            if _is_step(leads[row, : start + 1][::-1]) or _is_step(leads[row, stop - 1 :]):
-                share = np.arange(1, stop - start + 1) / (stop - start + 1)
-                bridges.append((row, slice(start, stop), before + share * (after - before)))
-    if bridges:
-        leads = leads.copy()
-    for row, gap, line in bridges:
-        leads[row, gap] = line
-    return leads.reshape(X.shape)
+    n_timesteps = X.shape[2]
+    if stretches := find_lead_off(X, sampling_rate):
+        X = X.copy()
+    for sample, lead, start, stop in stretches:
+        beside = [X[sample, lead, at] for at in (start - 1, stop) if 0 <= at < n_timesteps]
+        if beside:
+            share = np.arange(1, stop - start + 1) / (stop - start + 1)
+            X[sample, lead, start:stop] = beside[0] + share * (beside[-1] - beside[0])
+    return X
 
 
-def _is_step(lead: NDArray) -> bool:
-    """Tell whether a lead jumps away from its first sample; one that was clipped on its way does not."""
-    changes = np.abs(np.diff(lead[:3]))
-    return bool(changes[0] > max(SMALLEST_STEP, 2 * changes[1:].max(initial=0)))
+def _jumps(lead: NDArray, reach: int) -> bool:
+    """Tell whether a lead jumps within `reach` samples from its first one, and hardly changes in the next."""
+    changes = np.abs(np.diff(lead[: 2 * reach + 1]))
+    return bool(changes[:reach].max(initial=0) > max(SMALLEST_JUMP, 2 * changes[reach:].max(initial=0)))
 
 
-def _still_stretches(still: NDArray[np.bool_], shortest: int) -> list[NDArray[np.int64]]:
-    """Return start and stop (n, 2) of the stretches of `shortest` and more samples in every row.
+def _still_stretches(still: NDArray[np.bool_], sampling_rate: float) -> list[NDArray[np.int64]]:
+    """Return start and stop (n, 2) of the stretches of every row that are long enough for a gap.
 
     `still` (n_rows, n_timesteps - 1) tells whether a sample is the same as the one before.
     """
-    shortest = max(2, shortest)  # a single sample always stands still
+    shortest = max(2, round(SHORTEST_GAP * sampling_rate))  # a single sample always stands still
     stretches = [np.empty((0, 2), dtype=np.int64)] * len(still)
     # so many steps on end cannot all lie between those looked at here
     for row in np.flatnonzero(still[:, :: shortest - 1].any(axis=1)):
