@@ -57,7 +57,7 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
     sampling_rate : float, default=None
         Sampling rate of the ECGs in Hz. With None the networks read the samples as they are: no resampling,
         no filter, no heartbeats, and `locate` is not available. Otherwise a lead that jumps to a constant and
-        back, its electrode being off, is bridged by a line; so give ECGs as they were recorded, in millivolts.
+        back, its electrode being off, is bridged by a line: give ECGs in millivolts, as they were recorded.
 
     lead_names : sequence of str or None, default=None
         Names of the leads of `X` in their order, such as ``("MLII", "V1")``. They change nothing in training;
