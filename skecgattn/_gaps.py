@@ -171,7 +171,7 @@ def _still_stretches(still: NDArray[np.bool_], sampling_rate: float) -> list[NDA
     block = shortest // 2
     n_blocks = still.shape[1] // block
     blocks = still[:, : n_blocks * block].reshape(len(still), n_blocks, block)
-    for row in np.flatnonzero(blocks.all(axis=2).any(axis=1)):
+    for row in np.flatnonzero(np.any(np.all(blocks, axis=2), axis=1)):
         changes = np.diff(still[row].astype(np.int8), prepend=0, append=0)
         found = np.flatnonzero(changes).reshape(-1, 2) + np.array([0, 1])
         stretches[row] = found[found[:, 1] - found[:, 0] >= shortest]

@@ -617,3 +617,23 @@ def test_tables(tmp_path):
 def test_a_missing_folder_is_named(whole, tmp_path):
     with pytest.raises(FileNotFoundError, match="there is no folder"):
         whole.to_wfdb(tmp_path / "nowhere")
+
+
+def test_an_interval_across_missing_samples_is_no_pause(model):
+    X, _, _, beats = make_ecg(1, sampling_rate=RATE, heart_rate=60, pvc=0, pac=0, random_state=0)
+    lost = beats[0]["sample"][4]
+    X = X.astype(np.float32)
+    X[0, :, lost - 70 : lost + 90] = np.nan
+    reader = ModelReader(model, Record.from_array(X[0], RATE, LEADS), None, None, None)
+    values, heartbeats = reader._channels(X.copy())
+    peaks = heartbeats[0][heartbeats[0] >= 0]
+    after = peaks[np.searchsorted(peaks, lost)]
+    assert not np.any((peaks >= lost - 70) & (peaks < lost + 90))
+    assert np.isfinite(values).all()
+    assert not values[0, [-10, -7], after].any()
+    # a few missing samples are no gap, but a line
+    X[0, :, lost - 70 : lost + 90] = 0
+    line, few = X.copy(), X.copy()
+    few[0, :, 500:520] = np.nan
+    line[0, :, 499:521] = np.linspace(X[0, :, 499], X[0, :, 520], 22, axis=1)
+    np.testing.assert_allclose(reader._channels(few).values, reader._channels(line).values, atol=1e-5)
