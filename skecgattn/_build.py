@@ -73,8 +73,10 @@ def build_network(estimator: Any) -> JointNetwork:
     front_end, labels, n_channels = make_front_end(estimator), estimator._labels, estimator._n_channels
     classifier = estimator.classifier
     if isinstance(classifier, str):
-        convolutional = {"width": estimator.width, "dropout": estimator.dropout}
-        options = convolutional if classifier == "convolutional" else {}
+        options: dict[str, Any] = {
+            "convolutional": {"width": estimator.width, "dropout": estimator.dropout},
+            "hu2021": {"rectify": not labels.multilabel},
+        }[classifier]
         classifier = CLASSIFIERS[classifier](n_channels=n_channels, n_outputs=labels.n_outputs, **options)
     else:
         classifier = classifier(n_channels=n_channels, n_outputs=labels.n_outputs)

@@ -351,7 +351,8 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
 
         Class-weighted cross-entropy alone, Adam at a learning rate of 1e-5, batches of 16, 150 epochs, the
         last epoch's weights; ECGs go in as they are. Trained so it is slow, and its map may well mark
-        everything but the abnormal beats.
+        everything but the abnormal beats. Where labels may occur together, the ReLU on the logits is left
+        out: it could not tell that one is missing.
 
         Parameters
         ----------

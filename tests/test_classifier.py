@@ -314,6 +314,16 @@ def test_published_setting(binary):
     assert pickle.loads(pickle.dumps(clf)).score(X, y) == clf.score(X, y)
 
 
+def test_published_setting_can_tell_that_a_label_is_missing(binary):
+    X, y, _ = binary
+    for target, missing in ((np.stack([y == y[0]] * 2, axis=1).astype(int), True), (y, False)):
+        clf = AttentionECGClassifier.published(RATE, max_epochs=1, random_state=0).fit(X, target)
+        with torch.no_grad():
+            clf.network_.classifier.head.bias.fill_(-9)
+        logits = clf._logits(X)
+        assert (logits < 0).all() if missing else (logits == 0).all()
+
+
 def test_one_map_for_several_classes_cannot_be_asked_for_one(multiclass):
     X, y, _ = multiclass
     clf = small(segmenter="hu2021", objective="cross_entropy", max_epochs=1).fit(X, y)

@@ -64,6 +64,7 @@ def test_published_classifier_is_built_as_published():
     assert sum(isinstance(m, torch.nn.BatchNorm2d) for m in net.modules()) == 9
     assert net.dropout.p == 0.6
     assert net(torch.randn(3, 12, 2000)).min() >= 0
+    assert HuClassifier(12, 20, rectify=False)(torch.randn(3, 12, 2000)).min() < 0
 
 
 def test_published_segmenter_is_built_as_published():

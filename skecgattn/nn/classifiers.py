@@ -86,9 +86,12 @@ class HuClassifier(nn.Module):
     n_channels : int
         Leads.
     n_outputs : int
-        Logits to compute. A ReLU makes them non-negative, as published.
+        Logits to compute.
     dropout : float, default=0.6
         Dropout before the last layer.
+    rectify : bool, default=True
+        Whether a ReLU makes the logits non-negative, as published. Where each has a sigmoid of its own, none
+        could tell that a label is missing then.
 
     References
     ----------
@@ -104,7 +107,9 @@ class HuClassifier(nn.Module):
 
     minimum_length = 65
 
-    def __init__(self, n_channels: int, n_outputs: int, *, dropout: float = 0.6) -> None:
+    def __init__(
+        self, n_channels: int, n_outputs: int, *, dropout: float = 0.6, rectify: bool = True
+    ) -> None:
         super().__init__()
         widths = (32, 32, 32, 64, 64, 64, 64, 128, 128)
         blocks: list[nn.Module] = []
@@ -117,7 +122,7 @@ class HuClassifier(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(128, n_outputs)
         # modules, as guided backpropagation needs them
-        self.hidden_activation, self.head_activation = nn.ReLU(), nn.ReLU()
+        self.hidden_activation, self.head_activation = nn.ReLU(), nn.ReLU() if rectify else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits (batch, n_outputs) of an ECG (batch, n_channels, time)."""
