@@ -8,7 +8,8 @@ Trained on DS1 as in ``localisation.py``; windows of DS2.
   map reaches the learned threshold; all windows, folds by patient.
 - *Deletion and insertion* (Petsiuk et al. 2018): the class's probability as the samples that come first in
   the map are taken from the ECG, or are all that is left of it; against the order of Grad-CAM of the same
-  classifier and against the order of another window's map. Over windows that hold the class.
+  classifier and against the order of another window's map. Over windows that hold the class. The lead's mean
+  replaces the samples: where it does for a quarter of a second, the estimator sees that nothing was recorded.
 - *Seeds*: how well the maps of differently seeded trainings agree.
 
 Slow checks run on windows drawn with one seed for all runs. Writes ``honesty.json`` and ``honesty.md`` beside

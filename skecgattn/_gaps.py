@@ -172,7 +172,12 @@ def _still_stretches(still: NDArray[np.bool_], sampling_rate: float) -> list[NDA
     n_blocks = still.shape[1] // block
     blocks = still[:, : n_blocks * block].reshape(len(still), n_blocks, block)
     for row in np.flatnonzero(np.any(np.all(blocks, axis=2), axis=1)):
-        changes = np.diff(still[row].astype(np.int8), prepend=0, append=0)
-        found = np.flatnonzero(changes).reshape(-1, 2) + np.array([0, 1])
+        found = runs(still[row]) + np.array([0, 1])
         stretches[row] = found[found[:, 1] - found[:, 0] >= shortest]
     return stretches
+
+
+def runs(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return the first index of each run of True and the one after its last, of shape (n_runs, 2)."""
+    padded = np.concatenate([[False], mask, [False]])
+    return np.flatnonzero(padded[1:] != padded[:-1]).reshape(-1, 2).astype(np.int64)

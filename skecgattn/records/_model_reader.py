@@ -13,7 +13,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from skecgattn._frontend import Channels, FrontEnd
-from skecgattn._gaps import SHORTEST_GAP
+from skecgattn._gaps import SHORTEST_GAP, runs
 from skecgattn._model_file import classifier_of
 from skecgattn._reading import in_ecg_time
 from skecgattn.classifier import AttentionECGClassifier
@@ -183,7 +183,6 @@ def _hold(signals: NDArray[np.float32], missing: NDArray[np.bool_], shortest: in
     """Replace stretches that no lead has, where `missing` (n, length), by a constant, which is a gap."""
     for window in np.flatnonzero(missing.any(axis=1)):
         leads = signals[window]
-        changes = np.diff(missing[window].astype(np.int8), prepend=0, append=0)
-        for start, stop in np.flatnonzero(changes).reshape(-1, 2):
+        for start, stop in runs(missing[window]):
             if stop - start >= shortest:
                 leads[:, start:stop] = leads.mean(axis=1, keepdims=True)

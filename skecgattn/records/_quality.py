@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils._param_validation import Interval, validate_params
 
+from skecgattn._gaps import runs
+
 # Whether a sample is readable depends on the samples this far before and after it, in seconds, and no others.
 CONTEXT_SECONDS = 5.0
 
@@ -132,7 +134,7 @@ def unreadable_stretches(
     missing, unusable = zip(*(_judge_lead(x, step, before) for x in X))
     demanded = max(1, math.ceil(readable_leads * n_leads - 1e-9))
     unreadable = np.any(missing, axis=0) | (n_leads - np.sum(unusable, axis=0) < demanded)
-    edges = _runs(unreadable)
+    edges = runs(unreadable)
     far = np.flatnonzero(edges[1:, 0] - edges[:-1, 1] > _GAP)
     edges = np.column_stack([edges[np.r_[0, far + 1], 0], edges[np.r_[far, -1], 1]]) if len(edges) else edges
     return np.clip(edges * block - before, 0, n_timesteps)
@@ -250,9 +252,3 @@ def _spread(windows: NDArray[np.bool_]) -> NDArray[np.bool_]:
     for shift in range(span):
         blocks[shift : shift + n_windows] |= windows[:, shift]
     return blocks
-
-
-def _runs(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """First index of each run of True and the one after its last, of shape (n_runs, 2)."""
-    padded = np.concatenate([[False], mask, [False]])
-    return np.flatnonzero(padded[1:] != padded[:-1]).reshape(-1, 2).astype(np.int64)

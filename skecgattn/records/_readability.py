@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from skecgattn._gaps import runs
 from skecgattn.records._quality import (
     _STEP_SECONDS,
     _STEPS,
@@ -72,8 +73,7 @@ def judge(
         unreadable[one:two] = True
     inner = np.cumsum(padded_lengths + 2 * context) - padded_lengths - context
     masks = [unreadable[k : k + n] for k, n in zip(inner.tolist(), lengths.tolist())]
-    changes = np.diff(np.concatenate([[False], *masks, [False]]).astype(np.int8))
-    stretches = np.flatnonzero(changes).reshape(-1, 2) + edges[0]
+    stretches = runs(np.concatenate(masks)) + edges[0]
     return stretches, np.array([mask.all() for mask in masks])
 
 
