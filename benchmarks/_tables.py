@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import joblib
 import numpy as np
+import torch
 from scipy.stats import ttest_rel
 from sklearn.metrics import roc_auc_score
 from tqdm.auto import tqdm
@@ -93,6 +94,14 @@ class Training(NamedTuple):
     estimator: Any
     seconds: float
     processor_seconds: float
+    hardware: str = "CPU"
+
+
+def hardware(estimator: Any) -> str:
+    """Return what an estimator was trained on."""
+    network = getattr(estimator, "network_", None)
+    where = None if network is None else next(network.parameters()).device
+    return "CPU" if where is None or where.type == "cpu" else torch.cuda.get_device_name(where)
 
 
 def train(estimator: Any, X: np.ndarray, y: np.ndarray, patient: np.ndarray, folder: Path | None) -> Training:
@@ -106,7 +115,8 @@ def train(estimator: Any, X: np.ndarray, y: np.ndarray, patient: np.ndarray, fol
         return Training(**joblib.load(path))
     start = time.perf_counter(), time.process_time()
     estimator.fit(X, y, groups=patient)
-    training = Training(estimator, time.perf_counter() - start[0], time.process_time() - start[1])
+    seconds, processor_seconds = time.perf_counter() - start[0], time.process_time() - start[1]
+    training = Training(estimator, seconds, processor_seconds, hardware(estimator))
     if path is not None:
         folder.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_suffix(".part")
@@ -133,8 +143,9 @@ def train_all(
         clf = AttentionECGClassifier(RATE, random_state=seed, **(methods[method] | epochs(options)))
         settings = fingerprint(clf, training[0].shape, test[0].shape)
         if not rows.done(settings, method=method, seed=seed):
-            clf, seconds, _ = train(clf, *training[:3], options.models)
-            rows.add(settings, run(clf, seconds, test), method=method, seed=seed)
+            done = train(clf, *training[:3], options.models)
+            row = {"trained on": done.hardware, **run(done.estimator, done.seconds, test)}
+            rows.add(settings, row, method=method, seed=seed)
 
 
 def value(row: dict[str, Any], *path: str) -> float:

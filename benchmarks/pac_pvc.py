@@ -35,8 +35,7 @@ from functools import cache
 from typing import Any, NamedTuple, Self
 
 import numpy as np
-import torch
-from _tables import RATE, Rows, cell, epochs, fingerprint, make_parser, markdown, paired
+from _tables import RATE, Rows, cell, epochs, fingerprint, hardware, make_parser, markdown, paired
 from sklearn.base import BaseEstimator
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GroupKFold, StratifiedKFold
@@ -161,13 +160,6 @@ def run(estimator: Any, form: str, fold: Fold) -> dict[str, Any]:
     if fold.strict is not None and getattr(estimator, "map_labels_", None):
         row["pointing game"] = point(estimator, fold.strict, form)
     return row
-
-
-def hardware(estimator: Any) -> str:
-    """Return what an estimator was trained on."""
-    network = getattr(estimator, "network_", None)
-    where = None if network is None else next(network.parameters()).device
-    return "CPU" if where is None or where.type == "cpu" else torch.cuda.get_device_name(where)
 
 
 def point(clf: AttentionECGClassifier, strict: Bunch, form: str) -> dict[str, dict[str, float]]:
