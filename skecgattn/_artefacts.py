@@ -65,7 +65,7 @@ def add_artefacts(X: NDArray, sampling_rate: float, rng: np.random.RandomState) 
             shown[row, lead, begin:end] = False
         ratio = rng.uniform(*RATIO, size=(len(block), 1, 1))
         power = _height(block, recorded, sampling_rate) ** 2 / 8 * 10 ** (-ratio / 10)
-        block += (_noise(block.shape, sampling_rate, rng) * np.sqrt(power)) * shown
+        block += (made_up_noise(block.shape, sampling_rate, rng) * np.sqrt(power)) * shown
     return noisy
 
 
@@ -84,7 +84,7 @@ def _height(X: NDArray, recorded: NDArray[np.int64], sampling_rate: float) -> ND
     return np.nanmedian(np.where(padded[:, None], np.nan, ranges), axis=2)[:, :, None]
 
 
-def _noise(shape: tuple[int, ...], sampling_rate: float, rng: np.random.RandomState) -> NDArray:
+def made_up_noise(shape: tuple[int, ...], sampling_rate: float, rng: np.random.RandomState) -> NDArray:
     """Return noise (n_samples, n_leads, n_timesteps) of standard deviation 1."""
     n_samples, n_leads, n_timesteps = shape
     each = (n_samples, 1, 1)

@@ -6,7 +6,7 @@ import pytest
 from skecgattn.beats import (
     BEAT_DTYPE,
     N_RHYTHM,
-    _detection,
+    _vote,
     contrast_channels,
     detect_heartbeats,
     reference_beats,
@@ -22,10 +22,10 @@ from skecgattn.preprocessing import bandpass, robust_scale
 RATE = 180
 
 
-def share_found(X, beats, sampling_rate, tolerance=0.15):
+def share_found(X, beats, sampling_rate, tolerance=0.15, method="network"):
     """Return the shares of true beats found and of found beats that are true, 0.5 s from the ends."""
     hits, margin = np.zeros(4), sampling_rate // 2
-    for found, truth in zip(detect_heartbeats(X, sampling_rate), beats):
+    for found, truth in zip(detect_heartbeats(X, sampling_rate, method=method), beats):
         inside = [b for b in truth["sample"] if margin <= b < X.shape[2] - margin]
         near = [np.abs(found - b).min(initial=10**9) <= tolerance * sampling_rate for b in inside]
         kept = [b for b in found if margin <= b < X.shape[2] - margin]
@@ -232,28 +232,66 @@ def test_selected_beats_of_nothing():
     assert len(none) == 0
 
 
+@pytest.mark.parametrize("method", ["network", "vote"])
 @pytest.mark.parametrize("duration", [1.0, 1.5, 3.0])
-def test_short_and_fast_signals_stay_in_bounds(duration):
-    # the detector's buffers are made for longer signals: these overran them, and crashed the process
+def test_short_and_fast_signals_stay_in_bounds(duration, method):
+    # the vote's buffers are made for longer signals: these overran them, and crashed the process
     rate = 128
     n_timesteps = int(duration * rate)
     time = np.arange(n_timesteps) / rate
     noise = np.random.default_rng(0).normal(size=(50, 2, n_timesteps))
     for X in (noise, np.sin(2 * np.pi * 8 * time) + 0.01 * noise):
-        for beats in detect_heartbeats(X, rate):
+        for beats in detect_heartbeats(X, rate, method=method):
             assert np.all((beats >= 0) & (beats < n_timesteps))
 
 
 @pytest.mark.parametrize("n_leads", [1, 2])
-def test_detection_at_once_is_the_detectors(n_leads, monkeypatch):
+def test_vote_at_once_is_the_detectors(n_leads, monkeypatch):
     # the quick way uses parts of the detector that have no public name: they must do what it does
     X = make_ecg(4, duration=12, sampling_rate=250, random_state=3)[0][:, :n_leads]
     X[1, :, :400] = X[1, :, 400:401]  # a flat beginning
     X[2] = 0
-    quick = detect_heartbeats(X, 250)
-    monkeypatch.setattr(_detection, "_thresholding", None)
-    for one, two in zip(quick, detect_heartbeats(X, 250), strict=True):
+    quick = detect_heartbeats(X, 250, method="vote")
+    monkeypatch.setattr(_vote, "_thresholding", None)
+    for one, two in zip(quick, detect_heartbeats(X, 250, method="vote"), strict=True):
         np.testing.assert_array_equal(one, two)
+
+
+def test_unknown_detector_is_named():
+    with pytest.raises(ValueError, match=r"method must be one of .*network.*, got 'wavelet'"):
+        detect_heartbeats(np.zeros((1, 1, 900)), RATE, method="wavelet")
+
+
+@pytest.mark.parametrize("n_leads", [1, 2, 12])
+def test_network_and_vote_agree_on_clean_ecg(n_leads):
+    X, *_ = make_ecg(10, n_leads=n_leads, sampling_rate=RATE, random_state=4)
+    X = bandpass(X, RATE, low=0.5, high=40.0)
+    found, voted = detect_heartbeats(X, RATE), detect_heartbeats(X, RATE, method="vote")
+    distance = np.concatenate([np.abs(one[:, None] - two).min(axis=0) for one, two in zip(found, voted)])
+    assert np.mean(distance <= 0.05 * RATE) > 0.95
+    assert abs(sum(map(len, found)) - len(distance)) < 0.03 * len(distance)
+
+
+def test_silent_lead_and_order_of_leads_change_little():
+    X, *_ = make_ecg(10, n_leads=3, sampling_rate=RATE, random_state=5)
+    found = detect_heartbeats(X, RATE)
+    for one, two in zip(found, detect_heartbeats(X[:, ::-1], RATE), strict=True):
+        assert len(one) == len(two)
+        assert np.all(np.abs(one - two) <= 1)
+    X[:, 2] = 0
+    silent = detect_heartbeats(X, RATE)
+    assert abs(sum(map(len, silent)) - sum(map(len, found))) < 0.05 * sum(map(len, found))
+
+
+def test_gap_and_padding_hold_no_heartbeat():
+    X, *_ = make_ecg(4, duration=20, sampling_rate=RATE, random_state=6)
+    X[:, :, 1000:2000] = X[:, :, 1000:1001]
+    X[:, :, 3000:] = 0
+    whole = detect_heartbeats(X[:, :, :1000], RATE)
+    for beats, alone in zip(detect_heartbeats(X, RATE), whole):
+        assert not np.any((beats > 1020) & (beats < 1980))
+        assert not np.any(beats > 3020)
+        assert abs(np.sum(beats < 960) - np.sum(alone < 960)) <= 1
 
 
 def test_reference_without_enough_beats():
@@ -264,16 +302,28 @@ def test_reference_without_enough_beats():
     assert reference_beats(X[:0], [], 180.0) == []
 
 
-def test_noise_is_no_heartbeat(monkeypatch):
+def noisy_ecg():
     X, _, _, beats = make_ecg(20, sampling_rate=RATE, pvc=0, pac=0, random_state=1)
     rng = np.random.default_rng(0)
-    noisy = bandpass(X + 0.2 * rng.standard_normal(X.shape), RATE, low=0.5, high=40.0)
-    sensitivity, predictivity = share_found(noisy, beats, RATE)
-    monkeypatch.setattr(_detection, "_drop_noise", lambda X, heartbeats, sampling_rate: heartbeats)
-    before = share_found(noisy, beats, RATE)
+    return bandpass(X + 0.2 * rng.standard_normal(X.shape), RATE, low=0.5, high=40.0), beats
+
+
+def test_noise_is_no_heartbeat_to_the_vote(monkeypatch):
+    noisy, beats = noisy_ecg()
+    sensitivity, predictivity = share_found(noisy, beats, RATE, method="vote")
+    monkeypatch.setattr(_vote, "_drop_noise", lambda X, heartbeats, sampling_rate: heartbeats)
+    before = share_found(noisy, beats, RATE, method="vote")
     assert sensitivity > before[0] - 0.01
     assert 1 - predictivity < (1 - before[1]) / 2
     assert before[1] < 0.9  # there is noise to drop
+
+
+def test_network_finds_in_noise_what_the_vote_does_not():
+    noisy, beats = noisy_ecg()
+    voted = share_found(noisy, beats, RATE, tolerance=0.05, method="vote")
+    sensitivity, predictivity = share_found(noisy, beats, RATE, tolerance=0.05)
+    assert 1 - sensitivity < (1 - voted[0]) / 2
+    assert 1 - predictivity < (1 - voted[1]) / 2
 
 
 @pytest.mark.parametrize("n", [1, 2, 7, 12])

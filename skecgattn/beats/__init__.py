@@ -2,11 +2,11 @@
 
 from ._channels import N_RHYTHM as N_RHYTHM
 from ._channels import contrast_channels, reference_beats, rhythm_channels
-from ._detection import VOTE_WINDOW as VOTE_WINDOW
 from ._detection import detect_heartbeats
 from ._selection import BEAT_DTYPE as BEAT_DTYPE
 from ._selection import score_beats, select_beats
 from ._spans import spans, stack_heartbeats
+from ._vote import VOTE_WINDOW as VOTE_WINDOW
 
 __all__ = [
     "contrast_channels",

@@ -1,0 +1,171 @@
+"""A small network that tells heartbeats from noise, and its weights."""
+
+from __future__ import annotations
+
+import functools
+from importlib.resources import files
+from typing import cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load
+from scipy.signal import find_peaks
+from torch import Tensor, nn
+
+from skecgattn.preprocessing import bandpass, resample
+
+RATE = 90.0
+"""Hz that the network works at."""
+
+BAND = (0.5, 40.0)
+"""Hz that it sees."""
+
+WIDTH = 24
+"""Channels."""
+
+LEAD_DILATIONS = (1, 2, 4)
+"""Of the convolutions on each lead."""
+
+DILATIONS = (1, 2, 4, 8, 16)
+"""Of the convolutions on what the leads have in common: three seconds are seen."""
+
+THRESHOLD = 0.6
+"""Probability from which a peak is a heartbeat."""
+
+REFRACTORY = 0.2
+"""Seconds in which there is one heartbeat at most."""
+
+AT_ONCE = 8
+"""ECGs that are read at a time; always as many, as convolutions of other sizes round differently."""
+
+WEIGHTS = "heartbeats.safetensors"
+"""Name of the file beside this one, written by ``benchmarks/heartbeats.py --train``."""
+
+
+class _Block(nn.Sequential):
+    """Convolution along time, batch normalisation in training, ReLU."""
+
+    def __init__(
+        self, n_in: int, n_out: int, size: int, *, stride: int = 1, dilation: int = 1, normalise: bool
+    ) -> None:
+        super().__init__(
+            nn.Conv2d(
+                n_in,
+                n_out,
+                (1, size),
+                stride=(1, stride),
+                padding=(0, dilation * (size // 2)),
+                dilation=(1, dilation),
+            ),
+            nn.BatchNorm2d(n_out) if normalise else nn.Identity(),
+            nn.ReLU(),
+        )
+
+
+class HeartbeatNetwork(nn.Module):
+    """Tells at each moment whether a heartbeat is there, from any number of leads.
+
+    ::
+
+        each lead (B * L, 1, T) -> 12 -> 24 channels, halved -> 3 residual convolutions
+          -> mean and maximum over the leads -> 24 channels -> 5 residual convolutions
+          -> two logits a step, one for each of its samples (B, T)
+
+    Parameters
+    ----------
+    normalise : bool, default=False
+        Whether there is batch normalisation: in training, after which :meth:`fold` takes it into the
+        convolutions.
+    """
+
+    def __init__(self, *, normalise: bool = False) -> None:
+        super().__init__()
+        block = functools.partial(_Block, normalise=normalise)
+        self.stem = nn.Sequential(block(1, WIDTH // 2, 9), block(WIDTH // 2, WIDTH, 5, stride=2))
+        self.lead = nn.ModuleList(block(WIDTH, WIDTH, 5, dilation=step) for step in LEAD_DILATIONS)
+        self.mix = block(2 * WIDTH, WIDTH, 1)
+        self.common = nn.ModuleList(block(WIDTH, WIDTH, 5, dilation=step) for step in DILATIONS)
+        self.head = nn.Conv2d(WIDTH, 2, 1)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits (B, T) of leads (B, L, T)."""
+        n_batch, n_leads, length = x.shape
+        plane = x.reshape(n_batch * n_leads, 1, 1, length).contiguous(memory_format=torch.channels_last)
+        h = self.stem(plane)
+        for block in self.lead:
+            h = h + block(h)
+        leads = h.unflatten(0, (n_batch, n_leads))
+        h = self.mix(torch.cat([leads.mean(dim=1), leads.amax(dim=1)], dim=1))
+        for block in self.common:
+            h = h + block(h)
+        phases = self.head(h).squeeze(2)
+        return phases.transpose(1, 2).reshape(n_batch, -1)[:, :length]
+
+    def fold(self) -> HeartbeatNetwork:
+        """Return the same network without batch normalisation."""
+        folded = HeartbeatNetwork()
+        for ours, theirs in zip(self.modules(), folded.modules()):
+            if isinstance(ours, _Block):
+                convolution, norm = cast(nn.Conv2d, ours[0]), cast(nn.BatchNorm2d, ours[1])
+                fused = torch.nn.utils.fusion.fuse_conv_bn_eval(convolution, norm)
+                theirs[0].load_state_dict(fused.state_dict())  # type: ignore[index]
+        folded.head.load_state_dict(self.head.state_dict())
+        return folded.eval()
+
+
+@functools.cache
+def trained_network() -> HeartbeatNetwork:
+    """Return the network with the weights that come with the package."""
+    network = HeartbeatNetwork()
+    network.load_state_dict(load(files(__package__).joinpath(WEIGHTS).read_bytes()))
+    return network.eval().requires_grad_(False)
+
+
+def prepare_leads(X: NDArray, sampling_rate: float) -> NDArray[np.float32]:
+    """Return leads as the network reads them: at its rate, in its band, scaled by their QRS complexes.
+
+    That is by the median range of a second, of the seconds in which anything was recorded. Flat leads are 0.
+    """
+    leads = X.astype(np.float32)
+    if sampling_rate != RATE:
+        leads = resample(leads, sampling_rate, RATE)
+    if leads.shape[2] > 1:
+        leads = bandpass(leads, RATE, low=BAND[0], high=BAND[1])
+    second = min(round(RATE), leads.shape[2])
+    n_seconds = leads.shape[2] // second
+    seconds = leads[:, :, : n_seconds * second].reshape(*leads.shape[:2], n_seconds, second)
+    ranges = np.ptp(seconds, axis=3)
+    largest = ranges.max(axis=2, keepdims=True)
+    ranges = np.where(ranges > 1e-3 * largest, ranges, np.nan)
+    scale = np.ones((*leads.shape[:2], 1), dtype=np.float32)
+    recorded = (largest > 0)[:, :, 0]
+    scale[recorded, 0] = np.nanmedian(ranges[recorded], axis=1)
+    return (leads / scale).astype(np.float32, copy=False)
+
+
+def find_heartbeats(X: NDArray, sampling_rate: float) -> list[NDArray[np.int64]]:
+    """Return the R peaks of ECGs (n_samples, n_leads, n_timesteps), ascending."""
+    leads = prepare_leads(X, sampling_rate)
+    network, n_timesteps = trained_network(), X.shape[2]
+    beats = []
+    for start in range(0, len(leads), AT_ONCE):
+        block = leads[start : start + AT_ONCE]
+        filled = np.zeros((AT_ONCE, *leads.shape[1:]), dtype=np.float32)
+        filled[: len(block)] = block
+        with torch.inference_mode():
+            probability = torch.sigmoid(network(torch.from_numpy(filled))).numpy()
+        for row in probability[: len(block)].astype(np.float64):
+            places = peaks(row) * (sampling_rate / RATE)
+            samples = np.clip(np.rint(places), 0, n_timesteps - 1).astype(np.int64)
+            beats.append(np.unique(samples))
+    return beats
+
+
+def peaks(probability: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return where the probability of a heartbeat peaks, between the samples, by a parabola through three."""
+    padded = np.pad(probability, 1)
+    top, _ = find_peaks(padded, height=THRESHOLD, distance=max(1, round(REFRACTORY * RATE)))
+    before, here, after = padded[top - 1], padded[top], padded[top + 1]
+    return top - 1 + 0.5 * (before - after) / np.minimum(before - 2 * here + after, -1e-12)
