@@ -9,9 +9,10 @@ not seen. A detection within 150 ms of an annotated beat is right. Writes ``hear
 
     python benchmarks/heartbeats.py
 
-``--train`` trains the network first and writes the weights into the package. It reads DS1 of MIT-BIH and 150
-records of LUDB, two leads of them at a time, with noise of random colour, bursts and transients added, and
-learns to find the heartbeats that the vote has found without it. No annotation is read.
+``--train`` trains the network first and writes the weights into the package. It reads DS1 of MIT-BIH, 150
+records of LUDB and synthetic ECGs of all heart rates, two leads of them at a time or one, with noise of
+random colour, bursts and transients added, and learns to find the heartbeats that the vote has found without
+it, in synthetic ECGs the true ones. No annotation is read.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -39,24 +40,31 @@ from skecgattn._files import write_bytes
 from skecgattn.beats import _heartbeat_network as heartbeat_network
 from skecgattn.beats import detect_heartbeats
 from skecgattn.beats._heartbeat_network import HeartbeatNetwork, prepare_leads
+from skecgattn.datasets import make_ecg
 from skecgattn.preprocessing import bandpass, resample, robust_scale
 
 EPOCHS, BATCH, LR = 24, 64, 4e-3
-FROM_LUDB = 12
-"""ECGs of a batch that are two random leads of LUDB."""
+OTHERS = 11
+"""ECGs of a batch that are two random leads of LUDB, and as many of synthetic ECGs."""
 LUDB_RATE = 500.0
 TRAINING_LUDB = 150
 """Records of LUDB, from the first, that the network learns from."""
+SYNTHETIC = 600
+"""Synthetic ECGs."""
+HEART_RATES = (30.0, 240.0)
+"""Bounds of their heart rates a minute."""
 DETECTION_RATE = 180.0
 """Hz at which the vote works in the front end."""
 RATIO = (-3.0, 24.0)
 """Bounds of the signal-to-noise ratio in dB."""
 CLEAN = 0.2
 """Share of ECGs without noise."""
-SILENT = 0.25
+SILENT = 0.4
 """Share of ECGs with one lead silent."""
 SPEED = 0.3
-"""Largest logarithm of how much faster or slower an ECG is shown."""
+"""Largest logarithm of how much faster or slower a batch is shown, but for some."""
+FAST, FASTEST = 0.3, 0.7
+"""Share of batches that are shown still faster, and the largest logarithm."""
 SIGMA = 0.0167
 """Seconds of spread of the target around a heartbeat."""
 TOLERANCE, FAR = 0.15, 0.05
@@ -64,14 +72,20 @@ TOLERANCE, FAR = 0.15, 0.05
 EVERY = 5
 
 
-def ludb(name: int) -> str:
-    """Return the path of a record of LUDB, without suffix."""
-    return str(Path(os.environ["SKECGATTN_DATA"]) / "ludb" / "data" / str(name))
+Taught = tuple[np.ndarray, np.ndarray]
+"""Leads (n, L, T), and their heartbeats (n, n_beats)."""
+
+
+def ludb(name: int) -> tuple[str, str | None]:
+    """Return where a record of LUDB is, for wfdb: in the shared folder, otherwise at PhysioNet."""
+    path = Path(os.environ.get("SKECGATTN_DATA", "")) / "ludb" / "data" / str(name)
+    return (str(path), None) if path.with_suffix(".hea").is_file() else (str(name), "ludb/1.0.1/data")
 
 
 def read_ludb(names: range) -> np.ndarray:
     """Return records of LUDB in mV, (n_records, 12, 5000)."""
-    return np.stack([wfdb.rdrecord(ludb(name)).p_signal.T for name in names])
+    places = map(ludb, names)
+    return np.stack([wfdb.rdrecord(path, pn_dir=folder).p_signal.T for path, folder in places])
 
 
 def filtered(X: np.ndarray, rate: float) -> np.ndarray:
@@ -79,7 +93,7 @@ def filtered(X: np.ndarray, rate: float) -> np.ndarray:
     return robust_scale(bandpass(resample(X, rate, DETECTION_RATE), DETECTION_RATE, low=0.5, high=40.0))
 
 
-def teach(X: np.ndarray, rate: float) -> tuple[np.ndarray, np.ndarray]:
+def teach(X: np.ndarray, rate: float) -> Taught:
     """Return leads as the network reads them, and the vote's heartbeats in their time, filled up by inf."""
     leads = filtered(X, rate)
     beats = detect_heartbeats(leads, DETECTION_RATE, method="vote")
@@ -87,6 +101,22 @@ def teach(X: np.ndarray, rate: float) -> tuple[np.ndarray, np.ndarray]:
     for row, there in zip(places, beats):
         row[: len(there)] = there * (heartbeat_network.RATE / DETECTION_RATE)
     return prepare_leads(leads.astype(np.float32), DETECTION_RATE), places
+
+
+def synthesise(seed: int) -> Taught:
+    """Return synthetic ECGs as the network reads them, and their heartbeats."""
+    X, _, _, beats = make_ecg(
+        SYNTHETIC,
+        n_leads=12,
+        sampling_rate=DETECTION_RATE,
+        n_patients=SYNTHETIC,
+        heart_rate=HEART_RATES,
+        random_state=seed,
+    )
+    places = np.full((SYNTHETIC, max(map(len, beats))), np.inf, dtype=np.float32)
+    for row, there in zip(places, beats):
+        row[: len(there)] = there["sample"] * (heartbeat_network.RATE / DETECTION_RATE)
+    return prepare_leads(filtered(X, DETECTION_RATE), DETECTION_RATE), places
 
 
 def transients(shape: tuple[int, ...], rate: float, rng: np.random.RandomState) -> np.ndarray:
@@ -110,25 +140,33 @@ def transients(shape: tuple[int, ...], rate: float, rng: np.random.RandomState) 
     return noise / (noise.std(axis=2, keepdims=True) + 1e-12)
 
 
+def draw(
+    ours: Taught, others: Sequence[Taught], rows: np.ndarray, rng: np.random.RandomState
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return two leads each of some ECGs and of random others, and their heartbeats."""
+    leads, places = [ours[0][rows]], [ours[1][rows]]
+    for X, beats in others:
+        drawn = rng.randint(len(X), size=OTHERS)
+        pairs = np.stack([rng.choice(X.shape[1], 2, replace=False) for _ in drawn])
+        leads.append(X[drawn[:, None], pairs])
+        places.append(beats[drawn])
+    width = max(part.shape[1] for part in places)
+    filled = [np.pad(p, ((0, 0), (0, width - p.shape[1])), constant_values=np.inf) for p in places]
+    return np.concatenate(leads), np.concatenate(filled)
+
+
 def batches(
-    ours: tuple[np.ndarray, np.ndarray], theirs: tuple[np.ndarray, np.ndarray], rng: np.random.RandomState
+    ours: Taught, others: Sequence[Taught], rng: np.random.RandomState
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Yield one epoch of noisy leads (B, 2, T) and where the heartbeats are (B, T)."""
     rate = heartbeat_network.RATE
     order = rng.permutation(len(ours[0]))
-    step = BATCH - FROM_LUDB
+    step = BATCH - OTHERS * len(others)
     for start in range(0, len(order) - step + 1, step):
-        rows = order[start : start + step]
-        others = rng.randint(len(theirs[0]), size=FROM_LUDB)
-        pairs = np.stack([rng.choice(theirs[0].shape[1], 2, replace=False) for _ in others])
-        length = min(ours[0].shape[2], theirs[0].shape[2])
-        x = np.concatenate([ours[0][rows, :, :length], theirs[0][others[:, None], pairs, :length]])
-        n_beats = max(ours[1].shape[1], theirs[1].shape[1])
-        places = np.full((BATCH, n_beats), np.inf, dtype=np.float32)
-        places[:step, : ours[1].shape[1]] = ours[1][rows]
-        places[step:, : theirs[1].shape[1]] = theirs[1][others]
+        x, places = draw(ours, others, order[start : start + step], rng)
         # faster or slower, and a part of it
-        speed = np.exp(rng.uniform(-SPEED, SPEED))
+        fast = rng.uniform() < FAST
+        speed = np.exp(rng.uniform(-FASTEST, -SPEED) if fast else rng.uniform(-SPEED, SPEED))
         x = functional.interpolate(torch.from_numpy(x), scale_factor=speed, mode="linear").numpy()
         places = (places + 0.5) * speed - 0.5
         part = rng.randint(x.shape[2] // 2, x.shape[2] + 1)
@@ -151,19 +189,19 @@ def train_network(epochs: int, seed: int = 0) -> HeartbeatNetwork:
     """Return a network that has learned from the vote."""
     X, *_ = windows("ds1", None)
     ours = teach(X, RATE)
-    theirs = teach(read_ludb(range(1, TRAINING_LUDB + 1)), LUDB_RATE)
+    others = [teach(read_ludb(range(1, TRAINING_LUDB + 1)), LUDB_RATE), synthesise(seed)]
     torch.manual_seed(seed)
     rng = np.random.RandomState(seed)
     network = HeartbeatNetwork(normalise=True)
     torch.nn.init.constant_(network.head.bias, -3.0)
     optimizer = torch.optim.AdamW(network.parameters(), lr=LR, weight_decay=1e-3)
-    n_batches = len(ours[0]) // (BATCH - FROM_LUDB)
+    n_batches = len(ours[0]) // (BATCH - OTHERS * len(others))
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, max_lr=LR, total_steps=n_batches * epochs, pct_start=0.2
     )
     for epoch in (bar := tqdm(range(epochs), desc="epochs")):
         total = 0.0
-        for x, target in batches(ours, theirs, rng):
+        for x, target in batches(ours, others, rng):
             logits = network(x)
             losses = functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
             loss = (losses * (1 + 4 * target)).mean()
@@ -227,7 +265,8 @@ def conditions() -> Iterator[tuple[str, np.ndarray, list[np.ndarray], float]]:
     names = range(TRAINING_LUDB + 1, 201)
     truth = []
     for name in names:
-        marks = wfdb.rdann(ludb(name), "ii")
+        path, folder = ludb(name)
+        marks = wfdb.rdann(path, "ii", pn_dir=folder)
         truth.append(marks.sample[np.array(marks.symbol) == "N"])
     X = read_ludb(names)
     # the first and the last beats are not annotated there: they are not shown either
@@ -255,12 +294,12 @@ def main() -> None:
     parser = make_parser(__doc__)
     parser.add_argument("--train", action="store_true", help="train the network and replace its weights")
     options: argparse.Namespace = parser.parse_args()
-    torch.set_num_threads(1)
     if options.train:
         network = train_network(options.epochs or EPOCHS)
         path = Path(heartbeat_network.__file__).with_name(heartbeat_network.WEIGHTS)
         write_bytes(path, save({name: value.contiguous() for name, value in network.state_dict().items()}))
         heartbeat_network.trained_network.cache_clear()
+    torch.set_num_threads(1)
     rows = Rows(options.output / "heartbeats.json", table)
     rows.rows = []
     for test, X, truth, rate in conditions():

@@ -4,8 +4,9 @@ Trained on DS1 as in ``localisation.py``; windows of DS2.
 
 - *Random weights* (Adebayo et al. 2018): rank correlation of the map with that of the same network untrained,
   over windows that hold the class; a map that survives says nothing of the model.
-- *Mask leakage*: how well the class can be told from the map alone, beyond what counts of beats tell whose
-  map reaches the learned threshold; all windows, folds by patient.
+- *Mask leakage*: how well the class can be told from the map alone, beyond what counts of beats tell that the
+  map marks; all windows, folds by patient. A beat is marked where the map reaches the threshold that
+  ``locate`` would have learned from DS1 if its scores were the map alone, without the class's probability.
 - *Deletion and insertion* (Petsiuk et al. 2018): the class's probability as the samples that come first in
   the map are taken from the ECG, or are all that is left of it; against the order of Grad-CAM of the same
   classifier and against the order of another window's map. Over windows that hold the class. The lead's mean
@@ -41,6 +42,8 @@ from _tables import (
 from tqdm.auto import tqdm
 
 from skecgattn import AttentionECGClassifier, metrics
+from skecgattn._reading import chunks
+from skecgattn._thresholds import learn_threshold
 from skecgattn.exceptions import ECGWarning
 from skecgattn.inspection import grad_cam, randomisation_check
 
@@ -73,19 +76,37 @@ def curves(clf: AttentionECGClassifier, X: np.ndarray, k: int) -> dict[str, dict
     }
 
 
-def run(clf: AttentionECGClassifier, label: str, seed: int, test: tuple, n_windows: int) -> dict[str, Any]:
+def map_threshold(clf: AttentionECGClassifier, training: tuple, k: int) -> float:
+    """Return what `fit` would have learned if the scores of beats were the map alone."""
+    X, y, *_ = training
+    reader = clf._reader()
+    scores = []
+    for chunk in chunks(X):
+        reading = reader.read_channels(reader.channels(chunk))
+        scores += [beats[:, k] / p[k] for beats, p in zip(reading.scores, reading.probability)]
+    return learn_threshold(scores, y[:, k] == 1)
+
+
+def run(
+    clf: AttentionECGClassifier, label: str, seed: int, training: tuple, test: tuple, n_windows: int
+) -> dict[str, Any]:
     """Check the map of one class."""
     X, y, patient, beats = test
     k = LABELS.index(label)
     shown = draw(np.flatnonzero(y[:, k]), n_windows)
     check = randomisation_check(clf, X[shown], target=k, n_draws=N_DRAWS, random_state=seed)
     maps = clf.segment(X, target=k)
-    threshold = float(clf.thresholds_[k])
+    threshold = map_threshold(clf, training, k)
     leakage = metrics.mask_leakage(maps, y[:, k], patient, beats=beats, threshold=threshold)
     return {
         "random weights": check.spearman,
         "random weights, sd of a draw": float(check.spearman_per_draw.std(ddof=1)),
-        "leakage": {"map": leakage.auc, "counts": leakage.auc_counts, "excess": leakage.excess},
+        "leakage": {
+            "map": leakage.auc,
+            "counts": leakage.auc_counts,
+            "excess": leakage.excess,
+            "threshold": threshold,
+        },
         "curves": curves(clf, X[shown], k),
         "windows": {"leakage": len(X), "others": len(shown)},
     }
@@ -137,7 +158,7 @@ def table(rows: Rows) -> str:
             "### Mask leakage",
             "",
             "Area under the ROC curve of the class told from the map alone, and from counts of beats whose "
-            "map reaches the threshold of `locate`.",
+            "map reaches the threshold that `locate` would learn from maps alone.",
             "",
             *markdown(["class", "seeds", "map", "counts", "excess"], leaks),
             "",
@@ -177,7 +198,7 @@ def main() -> None:
             bar.set_postfix_str(f"seed {seed}, {label}")
             key = {"check": "seed", "label": label, "seed": seed}
             if not rows.done(settings, **key):
-                rows.add(settings, run(models[-1], label, seed, test, options.windows), **key)
+                rows.add(settings, run(models[-1], label, seed, training, test, options.windows), **key)
     if len(models) > 1:
         settings = fingerprint(models[0], training[0].shape, test[0].shape, options.windows, len(models))
         for label in LABELS:

@@ -33,10 +33,10 @@ def detect_heartbeats(
         first; below 50 Hz beats are missed.
 
         "network": a small convolutional network reads all leads, of which there may be any number. It has
-        learned from "vote": from what that finds in clean ECGs (the training set DS1 of MIT-BIH, and LUDB)
-        it learned to find the same under made-up noise. No annotated beat took part. On clean ECGs both
-        agree; in noise the network makes about a third of the false detections, and its R peaks lie where
-        they would without noise.
+        learned from "vote": what that finds in clean ECGs (the training set DS1 of MIT-BIH, and LUDB), and
+        the true beats of synthetic ECGs, it learned to find under made-up noise. No annotated beat took part.
+        On clean ECGs both agree; in noise the network makes far fewer false detections, and its R peaks lie
+        where they would without noise.
 
     Returns
     -------

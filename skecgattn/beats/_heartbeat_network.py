@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 from skecgattn.preprocessing import bandpass, resample
 
+from ._quantile import quantile
+
 RATE = 90.0
 """Hz that the network works at."""
 
@@ -30,14 +32,29 @@ LEAD_DILATIONS = (1, 2, 4)
 DILATIONS = (1, 2, 4, 8, 16)
 """Of the convolutions on what the leads have in common: three seconds are seen."""
 
-THRESHOLD = 0.6
-"""Probability from which a peak is a heartbeat."""
+THRESHOLD = 0.65
+"""Probability from which a peak is a heartbeat, as a share of what it usually is in this ECG."""
+
+USUAL = 0.8
+"""Quantile of the probabilities of an ECG's peaks that is usual."""
+
+LOWEST, HIGHEST = 0.35, 0.6
+"""Bounds of the threshold. Wide beats in a fast row are never quite certain."""
 
 REFRACTORY = 0.2
 """Seconds in which there is one heartbeat at most."""
 
+SILENT = 1e-3
+"""Share of a lead's largest range a second up to which nothing was recorded in a second."""
+
+FLAT = 1e-5
+"""Largest range, over the largest value, of a lead that is constant."""
+
 AT_ONCE = 8
 """ECGs that are read at a time; always as many, as convolutions of other sizes round differently."""
+
+LONG = 60.0
+"""Seconds from which one ECG is read at a time."""
 
 WEIGHTS = "heartbeats.safetensors"
 """Name of the file beside this one, written by ``benchmarks/heartbeats.py --train``."""
@@ -138,10 +155,11 @@ def prepare_leads(X: NDArray, sampling_rate: float) -> NDArray[np.float32]:
     seconds = leads[:, :, : n_seconds * second].reshape(*leads.shape[:2], n_seconds, second)
     ranges = np.ptp(seconds, axis=3)
     largest = ranges.max(axis=2, keepdims=True)
-    ranges = np.where(ranges > 1e-3 * largest, ranges, np.nan)
-    scale = np.ones((*leads.shape[:2], 1), dtype=np.float32)
-    recorded = (largest > 0)[:, :, 0]
-    scale[recorded, 0] = np.nanmedian(ranges[recorded], axis=1)
+    ranges = np.where(ranges > SILENT * largest, ranges, np.nan)
+    scale = np.full((*leads.shape[:2], 1), np.inf, dtype=np.float32)
+    # the filter leaves rounding errors of a constant
+    shown = largest[:, :, 0] > FLAT * np.abs(X).max(axis=2)
+    scale[shown, 0] = np.nanmedian(ranges[shown], axis=1)
     return (leads / scale).astype(np.float32, copy=False)
 
 
@@ -149,10 +167,11 @@ def find_heartbeats(X: NDArray, sampling_rate: float) -> list[NDArray[np.int64]]
     """Return the R peaks of ECGs (n_samples, n_leads, n_timesteps), ascending."""
     leads = prepare_leads(X, sampling_rate)
     network, n_timesteps = trained_network(), X.shape[2]
+    at_once = AT_ONCE if leads.shape[2] < LONG * RATE else 1
     beats = []
-    for start in range(0, len(leads), AT_ONCE):
-        block = leads[start : start + AT_ONCE]
-        filled = np.zeros((AT_ONCE, *leads.shape[1:]), dtype=np.float32)
+    for start in range(0, len(leads), at_once):
+        block = leads[start : start + at_once]
+        filled = np.zeros((at_once, *leads.shape[1:]), dtype=np.float32)
         filled[: len(block)] = block
         with torch.inference_mode():
             probability = torch.sigmoid(network(torch.from_numpy(filled))).numpy()
@@ -166,6 +185,9 @@ def find_heartbeats(X: NDArray, sampling_rate: float) -> list[NDArray[np.int64]]
 def peaks(probability: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return where the probability of a heartbeat peaks, between the samples, by a parabola through three."""
     padded = np.pad(probability, 1)
-    top, _ = find_peaks(padded, height=THRESHOLD, distance=max(1, round(REFRACTORY * RATE)))
+    top, _ = find_peaks(padded, height=LOWEST, distance=max(1, round(REFRACTORY * RATE)))
+    if len(top):
+        usual = quantile(np.sort(padded[top]), USUAL)
+        top = top[padded[top] >= min(THRESHOLD * usual, HIGHEST)]
     before, here, after = padded[top - 1], padded[top], padded[top + 1]
     return top - 1 + 0.5 * (before - after) / np.minimum(before - 2 * here + after, -1e-12)
