@@ -33,6 +33,7 @@ from noise import NOISES, RATIOS, mix, read_noise
 from safetensors.torch import save
 from torch.nn import functional
 from tqdm.auto import tqdm
+from wfdb.processing import xqrs_detect
 
 from skecgattn._aami import AAMI_CLASSES
 from skecgattn._artefacts import LOWEST, STEEPNESS, made_up_noise
@@ -222,10 +223,7 @@ def detect(X: np.ndarray, rate: float, method: str) -> list[np.ndarray]:
 
 def xqrs(X: np.ndarray, rate: float) -> list[np.ndarray]:
     """Detect by wfdb's XQRS on the first lead."""
-    return [
-        np.asarray(wfdb.processing.xqrs_detect(ecg[0].astype(float), rate, verbose=False), dtype=int)
-        for ecg in X
-    ]
+    return [np.asarray(xqrs_detect(ecg[0].astype(float), rate, verbose=False), dtype=int) for ecg in X]
 
 
 METHODS: dict[str, Callable[[np.ndarray, float], list[np.ndarray]]] = {

@@ -76,8 +76,16 @@ class _Block(nn.Sequential):
                 dilation=(1, dilation),
             ),
             nn.BatchNorm2d(n_out) if normalise else nn.Identity(),
-            nn.ReLU(),
         )
+
+    def forward(self, x: Tensor) -> Tensor:
+        h: Tensor = super().forward(x)  # type: ignore[no-untyped-call]
+        # a fresh tensor costs more than the arithmetic; gradients need one
+        return torch.relu(h) if torch.is_grad_enabled() else torch.relu_(h)
+
+
+def _add(new: Tensor, old: Tensor) -> Tensor:
+    return new + old if torch.is_grad_enabled() else new.add_(old)
 
 
 class HeartbeatNetwork(nn.Module):
@@ -112,11 +120,11 @@ class HeartbeatNetwork(nn.Module):
         plane = x.reshape(n_batch * n_leads, 1, 1, length).contiguous(memory_format=torch.channels_last)
         h = self.stem(plane)
         for block in self.lead:
-            h = h + block(h)
+            h = _add(block(h), h)
         leads = h.unflatten(0, (n_batch, n_leads))
         h = self.mix(torch.cat([leads.mean(dim=1), leads.amax(dim=1)], dim=1))
         for block in self.common:
-            h = h + block(h)
+            h = _add(block(h), h)
         phases = self.head(h).squeeze(2)
         return phases.transpose(1, 2).reshape(n_batch, -1)[:, :length]
 
