@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+from collections.abc import Iterator
 from importlib.resources import files
 from typing import cast
 
@@ -171,6 +173,17 @@ def prepare_leads(X: NDArray, sampling_rate: float) -> NDArray[np.float32]:
     return (leads / scale).astype(np.float32, copy=False)
 
 
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Run a block in one of torch's threads: so little work is not worth waking others, who may be busy."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def find_heartbeats(X: NDArray, sampling_rate: float) -> list[NDArray[np.int64]]:
     """Return the R peaks of ECGs (n_samples, n_leads, n_timesteps), ascending."""
     leads = prepare_leads(X, sampling_rate)
@@ -181,7 +194,7 @@ def find_heartbeats(X: NDArray, sampling_rate: float) -> list[NDArray[np.int64]]
         block = leads[start : start + at_once]
         filled = np.zeros((at_once, *leads.shape[1:]), dtype=np.float32)
         filled[: len(block)] = block
-        with torch.inference_mode():
+        with _one_thread(), torch.inference_mode():
             probability = torch.sigmoid(network(torch.from_numpy(filled))).numpy()
         for row in probability[: len(block)].astype(np.float64):
             places = peaks(row) * (sampling_rate / RATE)
