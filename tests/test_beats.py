@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from skecgattn.beats import (
     BEAT_DTYPE,
@@ -264,6 +265,35 @@ def test_vote_at_once_is_the_detectors(n_leads, monkeypatch):
 def test_unknown_detector_is_named():
     with pytest.raises(ValueError, match=r"method must be one of .*network.*, got 'wavelet'"):
         detect_heartbeats(np.zeros((1, 1, 900)), RATE, method="wavelet")
+
+
+@pytest.mark.parametrize(
+    ("X", "sampling_rate", "message"),
+    [
+        (np.zeros((2, 900)), RATE, r"X must be of shape \(n_samples, n_leads, n_timesteps\), got \(2, 900\)"),
+        (np.full((1, 1, 900), np.nan), RATE, "X holds NaN or infinity"),
+        (np.zeros((1, 1, 900)), 0, "sampling_rate must be positive, got 0"),
+    ],
+)
+def test_what_cannot_be_read_is_refused(X, sampling_rate, message):
+    with pytest.raises(ValueError, match=message):
+        detect_heartbeats(X, sampling_rate)
+
+
+@pytest.mark.parametrize("n_leads", [0, 1])
+def test_no_ecgs_have_no_heartbeats(n_leads):
+    for method in ("network", "vote"):
+        assert detect_heartbeats(np.zeros((0, 1 + n_leads, 900)), RATE, method=method) == []
+
+
+def test_detection_leaves_the_number_of_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        detect_heartbeats(make_ecg(1, sampling_rate=RATE, random_state=0)[0], RATE)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("n_leads", [1, 2, 12])

@@ -20,7 +20,7 @@ def detect_heartbeats(
     Parameters
     ----------
     X : array-like of shape (n_samples, n_leads, n_timesteps)
-        ECGs, band-passed or raw.
+        ECGs in any unit, band-passed or raw, finite.
 
     sampling_rate : float
         In Hz.
@@ -46,12 +46,19 @@ def detect_heartbeats(
     Raises
     ------
     ValueError
-        If `method` is unknown.
+        If `X` has other than three dimensions or holds NaN or infinity, `sampling_rate` is not positive, or
+        `method` is unknown.
 
     References
     ----------
     Brunner, Hofer, "SleepECG: a Python package for sleep staging based on heart rate",
     Journal of Open Source Software 8(86), 2023.
+
+    Moody, Mark, "The impact of the MIT-BIH Arrhythmia Database", IEEE Engineering in Medicine and Biology
+    20(3), 2001.
+
+    Kalyakulina et al., "LUDB: a new open-access validation tool for electrocardiogram delineation
+    algorithms", IEEE Access 8, 2020.
 
     Examples
     --------
@@ -63,7 +70,13 @@ def detect_heartbeats(
     """
     if method not in METHODS:
         raise ValueError(f"method must be one of {sorted(METHODS)}, got {method!r}.")
+    if not sampling_rate > 0:
+        raise ValueError(f"sampling_rate must be positive, got {sampling_rate!r}.")
     X = np.asarray(X)
-    if X.shape[2] < sampling_rate:
+    if X.ndim != 3:
+        raise ValueError(f"X must be of shape (n_samples, n_leads, n_timesteps), got {X.shape}.")
+    if not np.isfinite(X).all():
+        raise ValueError("X holds NaN or infinity, expected finite samples: interpolate what is missing.")
+    if len(X) == 0 or X.shape[2] < sampling_rate:
         return [np.empty(0, dtype=np.int64)] * len(X)
     return METHODS[method](X, sampling_rate)

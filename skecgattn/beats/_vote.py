@@ -91,10 +91,8 @@ def vote_heartbeats(X: NDArray, sampling_rate: float) -> list[NDArray[np.int64]]
 
 
 def _detect(signals: NDArray[np.float64], sampling_rate: float) -> list[NDArray[np.int64]]:
-    """Return the detections on signals (n, n_timesteps); none on a flat one, or one shorter than a second."""
+    """Return the detections on signals (n, n_timesteps) of a second and more; none on a flat one."""
     n_timesteps = signals.shape[1]
-    if n_timesteps < sampling_rate:
-        return [np.empty(0, dtype=np.int64)] * len(signals)
     # the detector counts beats in a buffer that a short signal can overflow: a flat end makes room
     missing = int(SAFE_LENGTH * sampling_rate) - n_timesteps
     padded = np.pad(signals, ((0, 0), (0, missing)), mode="edge") if missing > 0 else signals
