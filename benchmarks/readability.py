@@ -46,6 +46,8 @@ def main() -> None:
     )
     parser.add_argument("--output", type=Path, default=Path(__file__).parent, help="folder for the tables")
     options = parser.parse_args()
+    if "SKECGATTN_DATA" not in os.environ:
+        parser.error("SKECGATTN_DATA must name the folder with mitdb, ludb and cinc2021_samples")
     data = Path(os.environ["SKECGATTN_DATA"])
     rows: list[dict[str, Any]] = []
     for name in ("mitdb", "ludb", "cinc2021_samples"):

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from ._budget import choose_batch_size, choose_epochs
 from ._frontend import Channels, FrontEnd
@@ -141,8 +142,8 @@ def build_for(estimator: Any, channels: Channels) -> JointNetwork:
     return network
 
 
-def make_plan(estimator: Any, samples: Samples, n_samples: int, seed: int) -> Plan:
-    """Return how to train on so many of the samples.
+def make_plan(estimator: Any, samples: Samples, training: NDArray[np.intp], seed: int) -> Plan:
+    """Return how to train on these of the samples.
 
     Raises
     ------
@@ -156,15 +157,17 @@ def make_plan(estimator: Any, samples: Samples, n_samples: int, seed: int) -> Pl
         augmentation = Augmentation() if augmentation else None
     if augmentation is not None:
         augmentation._check()
-    task = estimator._labels.task(samples.target, samples.weight, estimator.class_weight)
+    task = estimator._labels.task(samples.target[training], samples.weight[training], estimator.class_weight)
     n_timesteps = samples.channels.values.shape[2]
     return Plan(
         objective=OBJECTIVES[objective]() if isinstance(objective, str) else objective,
         task=task,
         n_leads=estimator.n_leads_in_,
         channels_per_lead=make_front_end(estimator).channels_per_lead,
-        max_epochs=choose_epochs(estimator.max_epochs, n_samples, n_timesteps, has_nothing=task.has_nothing),
-        batch_size=choose_batch_size(estimator.batch_size, n_samples),
+        max_epochs=choose_epochs(
+            estimator.max_epochs, len(training), n_timesteps, has_nothing=task.has_nothing
+        ),
+        batch_size=choose_batch_size(estimator.batch_size, len(training)),
         lr=estimator.lr,
         weight_decay=estimator.weight_decay,
         schedule=estimator.lr_schedule,

@@ -16,8 +16,8 @@ RIDGE = 1e-4
 
 
 def learn_levels(
-    reader: Reader, samples: Samples, objective: Objective, task: Task
-) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+    reader: Reader, samples: Samples, objective: Objective, task: Task, thresholds: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Learn intercept and thresholds from labels of whole ECGs, in one pass.
 
     Parameters
@@ -29,12 +29,14 @@ def learn_levels(
     objective : Objective
         The intercept is learned where it also shows the classifier parts of ECGs.
     task : Task
+    thresholds : ndarray of shape (n_maps,)
+        What is kept where ECGs with a label, beats without it or all heartbeats are missing.
 
     Returns
     -------
     intercept : ndarray of shape (n_outputs,)
-    thresholds : ndarray of shape (n_maps,) or None
-        Of the beats' scores; None without heartbeats.
+    thresholds : ndarray of shape (n_maps,)
+        Of the beats' scores.
     """
     logits, maps = reader.compute(samples.channels)
     intercept = reader.intercept
@@ -44,12 +46,14 @@ def learn_levels(
         )
         logits = logits + (intercept - reader.intercept).astype(logits.dtype)
     if samples.channels.heartbeats is None:
-        return intercept, None
+        return intercept, thresholds
     scores = reader.read_channels(samples.channels, (logits, maps)).scores
     present = samples.target[:, list(task.marked)] >= 0.5
-    columns = range(present.shape[1])
-    thresholds = [learn_threshold([beats[:, k] for beats in scores], present[:, k]) for k in columns]
-    return intercept, np.array(thresholds)
+    learned = [
+        learn_threshold([beats[:, k] for beats in scores], present[:, k], float(threshold))
+        for k, threshold in enumerate(thresholds)
+    ]
+    return intercept, np.array(learned)
 
 
 def learn_intercept(

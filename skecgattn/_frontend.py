@@ -95,8 +95,10 @@ class FrontEnd:
         rate = self.rate
         if self.sampling_rate is not None and rate is not None:
             gaps = [found * (rate / self.sampling_rate) for found in find_gaps(X, self.sampling_rate)]
-            X, recorded = hold_padding(X, round(SHORTEST_PADDING * self.sampling_rate))
-            X = resample(bridge_lead_off(X, self.sampling_rate), self.sampling_rate, rate)
+            held, recorded = hold_padding(X, round(SHORTEST_PADDING * self.sampling_rate))
+            mended = resample(bridge_lead_off(held, self.sampling_rate), self.sampling_rate, rate)
+            # without a filter the networks get the ECG as it is, but steps still look like heartbeats
+            X = resample(X, self.sampling_rate, rate) if self.band is None else mended
             if self.band is not None:
                 low, high = self.band
                 high = None if high is None or high >= rate / 2 else high
@@ -110,7 +112,9 @@ class FrontEnd:
         limits = recorded * (rate / self.sampling_rate)
         heartbeats = [
             beats[(beats >= start) & (beats < stop) & ~_within(beats, stretches)]
-            for beats, (start, stop), stretches in zip(detect_heartbeats(X, rate), limits, gaps)
+            for beats, (start, stop), stretches in zip(
+                detect_heartbeats(mended if self.band is None else X, rate), limits, gaps
+            )
         ]
         channels = [X]
         if self.contrast or self.rhythm:

@@ -92,6 +92,21 @@ class Labels:
             raise ValueError(f"X has {len(y)} sample(s), fewer than the {labels.n_outputs} classes.")
         return labels
 
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Labels)
+            and np.array_equal(self.classes, other.classes)
+            and (self.multilabel, self.normal) == (other.multilabel, other.normal)
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __str__(self) -> str:
+        if self.multilabel:
+            return f"columns {self.classes.tolist()}"
+        classes = self.classes.tolist()
+        return f"{classes} with {'none' if self.normal is None else repr(classes[self.normal])} normal"
+
     @property
     def n_outputs(self) -> int:
         """Number of classes, or of labels."""

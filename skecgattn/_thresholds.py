@@ -15,10 +15,12 @@ THRESHOLD_RANGE = (0.1, 1.0)
 """Bounds of the learned threshold, as shares of the highest score that ECGs with the label typically have."""
 
 NOTHING_LEARNED = 0.5
-"""Threshold where ECGs with the label, or beats without it, are missing."""
+"""Threshold before ECGs with the label, and beats without it, were seen."""
 
 
-def learn_threshold(scores: list[NDArray[np.float64]], present: NDArray[np.bool_]) -> float:
+def learn_threshold(
+    scores: list[NDArray[np.float64]], present: NDArray[np.bool_], before: float = NOTHING_LEARNED
+) -> float:
     """Learn the threshold of one class from labels alone.
 
     All beats of an ECG without the label are normal: all but a share of `FALSE_ALARMS` stay below the
@@ -31,6 +33,8 @@ def learn_threshold(scores: list[NDArray[np.float64]], present: NDArray[np.bool_
         Scores of each ECG's beats for the class.
     present : ndarray of shape (n_samples,), bool
         Whether each ECG has the label.
+    before : float, default=0.5
+        What is kept where ECGs with the label, or beats without it, are missing.
 
     Returns
     -------
@@ -39,7 +43,7 @@ def learn_threshold(scores: list[NDArray[np.float64]], present: NDArray[np.bool_
     normal = np.concatenate([np.empty(0), *(beats for beats, label in zip(scores, present) if not label)])
     highest = [beats.max() for beats, label in zip(scores, present) if label and len(beats)]
     if not highest or not len(normal):
-        return NOTHING_LEARNED
+        return before
     low, high = np.median(highest) * np.array(THRESHOLD_RANGE)
     return float(np.clip(np.quantile(normal, 1 - FALSE_ALARMS), low, high))
 

@@ -86,7 +86,8 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         weight of a reading, where the segmenter judges heartbeats.
 
     width : int, default=16
-        Channels of the first level of the "unet" segmenter and of the "convolutional" classifier.
+        Channels of the first level of the "unet" segmenter and of the "convolutional" classifier; one and a
+        half times as many has the "beat" segmenter.
 
     dropout : float, default=0.2
         Dropout before the last layer of the "convolutional" classifier.
@@ -95,16 +96,17 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         Sampling rate that the networks work at, in Hz; None keeps the ECG's own.
 
     band : tuple of (float or None, float or None) or None, default=(0.5, 40.0)
-        Pass band in Hz of a zero-phase filter. None leaves the ECG unfiltered.
+        Pass band in Hz of a zero-phase filter. None leaves the ECG unfiltered, and what was not recorded
+        (padding, an electrode off) as it is; otherwise it is replaced first, as its steps would ring.
 
     scale : bool, default=True
         Whether every lead of every ECG is centred and scaled to its own 5% to 95% range.
 
     rhythm : bool or "auto", default="auto"
-        Whether the networks also read channels that tell how early or late each detected heartbeat and
-        its neighbours come (:func:`skecgattn.beats.rhythm_channels`). The map multiplies them like the leads.
-        "auto" does where the segmenter judges heartbeats ("auto", "beat"), or there is none. One that judges
-        every sample may mark the pause after a premature beat instead of the beat.
+        Whether the networks also read channels that tell how early each detected heartbeat comes, and
+        whether a pause follows (:func:`skecgattn.beats.rhythm_channels`). The map multiplies them like the
+        leads. "auto" does where the segmenter judges heartbeats ("auto", "beat"), or there is none. One that
+        judges every sample may mark the pause after a premature beat instead of the beat.
 
     contrast : bool, default=True
         Whether the networks also read, for every lead, the difference of every beat to the patient's
@@ -431,7 +433,6 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
             If training was interrupted from the keyboard; the estimator is usable.
         """
         keep = self.warm_start and hasattr(self, "network_")
-        names = np.asarray(y.columns) if isinstance(y, pd.DataFrame) and y.shape[1] > 1 else None
         plan, training, held_out = self._prepare(
             X,
             y,
@@ -439,7 +440,6 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
             groups,
             learn=True,
             build=not keep,
-            names=names,
             early_stopping=self.early_stopping,
         )
         self._train(plan, training, held_out)
@@ -650,8 +650,16 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
 
     # --- training ---------------------------------------------------------------------------------
 
-    def _front_end(self) -> FrontEnd:
-        return make_front_end(self)
+    def _front_end(self, *, build: bool = False) -> FrontEnd:
+        """Return what makes the channels; unless a network is to be built, they must be those it reads."""
+        front_end = make_front_end(self)
+        n_channels = front_end.channels_per_lead * self.n_leads_in_ + front_end.n_rhythm
+        if not build and n_channels != self._n_channels:
+            raise ValueError(
+                f"the parameters make {n_channels} channels of {self.n_leads_in_} leads, the network was "
+                f"trained with {self._n_channels}: a parameter was set after fit, which needs another fit."
+            )
+        return front_end
 
     def _minimum_length(self) -> int:
         """Return the shortest ECG in samples that the networks can use."""
@@ -666,7 +674,6 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         *,
         learn: bool,
         build: bool,
-        names: NDArray | None = None,
         classes: ArrayLike | None = None,
         early_stopping: bool = False,
     ) -> tuple[Plan, Samples, Samples | None]:
@@ -674,14 +681,15 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
 
         Return the plan, the samples to train on and, with `early_stopping`, those held out.
         """
-        ecgs, labels = check_ecg(self, X, reset=learn, y=_dense(y), min_timesteps=self._minimum_length())
+        ecgs, labels = check_ecg(self, X, reset=build, y=_dense(y), min_timesteps=self._minimum_length())
+        names = np.asarray(y.columns) if isinstance(y, pd.DataFrame) and y.shape[1] > 1 else None
         if learn:
             check_lead_names(self.lead_names, self.n_leads_in_)
             found = Labels.learn(labels, normal_class=self.normal_class, names=names, classes=classes)
-            if not build and not np.array_equal(found.classes, self.classes_):
+            if not build and found != self._labels:
                 raise ValueError(
-                    f"warm_start=True needs the classes of the last fit, got {found.classes.tolist()}, "
-                    f"expected {self.classes_.tolist()}."
+                    f"warm_start=True needs the classes of the last fit, got {found}, "
+                    f"expected {self._labels}."
                 )
             self._labels, self.classes_ = found, found.classes
             self.map_labels_ = [] if self.segmenter is None else found.abnormal
@@ -689,6 +697,10 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         elif classes is not None and not np.array_equal(np.unique(classes), np.unique(self.classes_)):
             raise ValueError(
                 f"classes={classes!r} differ from those of the first call, {self.classes_.tolist()}."
+            )
+        elif names is not None and self.classes_.dtype == names.dtype and any(names != self.classes_):
+            raise ValueError(
+                f"y must have the columns of the first call, {self.classes_.tolist()}, got {names.tolist()}."
             )
         weight = _check_sample_weight(sample_weight, ecgs, dtype=np.float64, ensure_non_negative=True)
         if not weight.any():
@@ -698,24 +710,19 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         training, held_out = np.flatnonzero(weight), None
         if early_stopping:
             training, held_out = hold_out(labels, training, patients, self.validation_fraction, seed)
-        front_end, dtype = self._front_end(), numpy_dtype(self.precision)
+        front_end, dtype = self._front_end(build=build), numpy_dtype(self.precision)
         channels = front_end.transform(ecgs, dtype)
         samples = Samples(channels, self._labels.encode(labels), weight)
-        plan = make_plan(self, samples, len(training), seed)
+        plan = make_plan(self, samples, training, seed)
         if self.sampling_rate is not None and plan.artefacts > 0:
             noisy = add_artefacts(ecgs, self.sampling_rate, check_random_state(seed))
             samples = replace(samples, noisy=front_end.transform(noisy, dtype))
-        n_channels = channels.values.shape[1]
         if build:
-            self._n_channels = n_channels
+            self._n_channels = channels.values.shape[1]
             with seeded(seed, plan.device):
                 self.network_ = build_for(self, channels)
             self.intercept_ = np.zeros(self._labels.n_outputs)
-        elif learn and n_channels != self._n_channels:
-            raise ValueError(
-                "warm_start=True needs the leads and the channels of the last fit, got "
-                f"{n_channels} channels of {self.n_leads_in_} leads, expected {self._n_channels}."
-            )
+            self.thresholds_ = np.full(len(self.map_labels_), NOTHING_LEARNED)
         if held_out is not None:
             return plan, samples[training], replace(samples, noisy=None)[held_out]
         # a selection is a copy, which may be most of the memory
@@ -725,7 +732,6 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         self, plan: Plan, training: Samples, held_out: Samples | None, optimizer_state: dict | None = None
     ) -> None:
         # set before training, so that an error in it leaves a usable estimator
-        self.thresholds_ = np.full(len(self.map_labels_), NOTHING_LEARNED)
         self.history_ = []
         self.best_epoch_ = self.n_iter_ = 0
         self._optimizer_state: dict[str, Any] | None = None
@@ -752,9 +758,9 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         """Learn the intercept of the logits and the thresholds of beats."""
         if self.network_.segmenter is None:
             return
-        self.intercept_, thresholds = learn_levels(self._reader(), samples, plan.objective, plan.task)
-        if thresholds is not None:
-            self.thresholds_ = thresholds
+        self.intercept_, self.thresholds_ = learn_levels(
+            self._reader(), samples, plan.objective, plan.task, self.thresholds_
+        )
 
     # --- prediction -------------------------------------------------------------------------------
 
@@ -764,10 +770,9 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
 
     def _reader(self) -> Reader:
         """Return what reads ECGs by the trained network."""
-        front_end = self._front_end()
         return Reader(
             self.network_,
-            front_end,
+            self._front_end(),
             self._labels,
             self.intercept_,
             self.device,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -89,13 +90,21 @@ def on_cpu(value: Any) -> Any:
     return value
 
 
+_torch_state = threading.RLock()
+"""Held by who has seeded torch, whose generator is one for all threads."""
+
+
 @contextlib.contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Run a block with torch seeded, deterministic, and its global state left as it was found."""
+    """Run a block with torch seeded, deterministic, and its global state left as it was found.
+
+    Threads take turns: otherwise they would draw from each other's random numbers.
+    """
     used = []
     if device.type == "cuda":
         used.append(torch.cuda.current_device() if device.index is None else device.index)
     with (
+        _torch_state,
         torch.random.fork_rng(devices=used),
         torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=True),
     ):

@@ -85,6 +85,8 @@ def test_nothing_to_detect():
     X = np.zeros((2, 2, 900))
     X[1] = 1.0
     assert [len(found) for found in detect_heartbeats(X, RATE)] == [0, 0]
+    rail = np.full((1, 1, 20 * RATE), np.iinfo(np.int16).min, dtype=np.int16)
+    assert len(detect_heartbeats(rail, RATE)[0]) == 0
     assert len(detect_heartbeats(np.ones((1, 1, RATE - 1)), RATE)[0]) == 0
 
 
@@ -236,6 +238,11 @@ def test_selected_beats():
     assert located["label"].tolist() == ["S", "V", "S"]  # above both thresholds: V by the larger factor
     assert located["score"].tolist() == [0.6, 0.4, 0.5]
     assert [(b["start"], b["stop"]) for b in located] == [(100, 200), (200, 300), (300, 400)]
+
+
+def test_threshold_zero_selects_every_beat():
+    scores, beats = np.array([[0.0], [0.9]]), np.array([100, 200])
+    assert select_beats(scores, beats, 300, ["V"], np.array([0.0]))["sample"].tolist() == [100, 200]
 
 
 def test_selected_beats_of_nothing():

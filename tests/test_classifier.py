@@ -19,7 +19,10 @@ from sklearn.utils._param_validation import InvalidParameterError
 from skorch.callbacks import Callback, Checkpoint
 
 from skecgattn import AttentionECGClassifier
+from skecgattn._build import make_front_end
+from skecgattn._thresholds import NOTHING_LEARNED
 from skecgattn.beats import BEAT_DTYPE, N_RHYTHM
+from skecgattn.beats._heartbeat_network import trained_network
 from skecgattn.datasets import make_ecg
 from skecgattn.exceptions import ECGWarning, TrainingDivergedError
 from skecgattn.nn import (
@@ -225,6 +228,20 @@ def test_class_weight_and_sample_weight(binary):
     assert weighted > neutral
 
 
+def test_balanced_classes_are_those_trained_on(binary):
+    X, y, groups = binary
+    drawn = []
+
+    class Watch(Callback):
+        def on_train_begin(self, net, X=None, **kwargs):
+            drawn.append((net.plan.task.class_weight, X.target.numpy()))
+
+    small(class_weight="balanced", callbacks=[Watch()], max_epochs=1).fit(X, y, groups=groups)
+    weights, target = drawn[0]
+    assert len(target) < len(X)
+    np.testing.assert_allclose(weights, len(target) / (2 * target.sum(axis=0)))
+
+
 def test_ecgs_of_no_weight_are_not_used(binary):
     X, y, _ = binary
     weight = np.r_[np.ones(30), np.zeros(10)]
@@ -312,6 +329,20 @@ def test_published_setting(binary):
     assert_usable(clf, X)
     assert_usable(clf, X[:3, :, :501])
     assert pickle.loads(pickle.dumps(clf)).score(X, y) == clf.score(X, y)
+
+
+def test_published_setting_reads_ecgs_as_they_are(binary):
+    X = binary[0][:3].copy()
+    X[:, :, :200] = 0  # padding, which is held where the networks' input is filtered
+    front_end = make_front_end(AttentionECGClassifier.published(RATE))
+    values, heartbeats = front_end.transform(X)
+    np.testing.assert_array_equal(values, X.astype(np.float32))
+    np.testing.assert_array_equal(
+        values, make_front_end(AttentionECGClassifier.published()).transform(X).values
+    )
+    found = heartbeats[heartbeats >= 0]
+    assert len(found) > 3 * 3
+    assert found.min() >= 200
 
 
 def test_published_setting_can_tell_that_a_label_is_missing(binary):
@@ -541,6 +572,27 @@ def test_partial_fit_after_fit_has_its_own_learning_rate(binary):
     assert change > 1e-3
 
 
+def test_partial_fit_keeps_thresholds_that_it_cannot_learn(binary):
+    X, y, _ = binary
+    clf = small().partial_fit(X, y)
+    before = clf.thresholds_.tolist()
+    assert before != [NOTHING_LEARNED]
+    clf.partial_fit(X[y == "N"], y[y == "N"])
+    assert clf.thresholds_.tolist() == before
+    never = small().partial_fit(X[y == "N"], y[y == "N"], classes=["N", "V"])
+    assert never.thresholds_.tolist() == [NOTHING_LEARNED]
+
+
+def test_partial_fit_knows_the_columns_by_name(multilabel):
+    X, Y = multilabel[:2]
+    named = pd.DataFrame(Y, columns=["S", "V"])
+    clf = small().partial_fit(X, named)
+    assert clf.classes_.tolist() == ["S", "V"]
+    clf.partial_fit(X, named).partial_fit(X, Y)
+    with pytest.raises(ValueError, match=r"the columns of the first call, \['S', 'V'\], got \['V', 'S'\]"):
+        clf.partial_fit(X, named[["V", "S"]])
+
+
 def test_warm_start_continues(binary):
     X, y, _ = binary
     options = {"early_stopping": False, "lr_schedule": "constant", "max_epochs": 3}
@@ -551,8 +603,30 @@ def test_warm_start_continues(binary):
     with pytest.raises(ValueError, match="warm_start=True needs the classes of the last fit"):
         warm.fit(X, y == "V")
     assert set(warm.predict(X)) <= {"N", "V"}
-    with pytest.raises(ValueError, match="warm_start=True needs the leads"):
-        clone(warm).fit(X, y).fit(X[:, :1], y)
+    with pytest.raises(ValueError, match="X has 1 lead"):
+        warm.fit(X[:, :1], y)
+    assert set(warm.predict(X)) <= {"N", "V"}
+
+
+def test_warm_start_refuses_another_task(binary):
+    X, y, _ = binary
+    warm = small(warm_start=True, max_epochs=1).fit(X, y)
+    with pytest.raises(ValueError, match=r"got \['N', 'V'\] with none normal, expected .* with 'N' normal"):
+        warm.set_params(normal_class=None).fit(X, y)
+    warm.set_params(normal_class="auto")
+    assert warm.map_labels_ == ["V"]
+    assert_usable(warm, X)
+    number = small(warm_start=True, max_epochs=1).fit(X, (y == "V").astype(int))
+    with pytest.raises(ValueError, match=r"got columns \[0, 1\], expected \[0, 1\] with 0 normal"):
+        number.fit(X, np.stack([y == "V", y == "N"], axis=1).astype(int))
+
+
+def test_a_parameter_that_was_set_after_fit_is_named(binary, fitted):
+    X, y, _ = binary
+    clf = pickle.loads(pickle.dumps(fitted)).set_params(rhythm=False)
+    for ask in (clf.predict, clf.segment, clf.locate, lambda X: clf.partial_fit(X, y)):
+        with pytest.raises(ValueError, match="4 channels of 2 leads, the network was trained with 14"):
+            ask(X)
 
 
 class StopAt(Callback):
@@ -691,9 +765,21 @@ def global_state():
     )
 
 
+def test_fits_in_threads_do_not_share_random_numbers(binary):
+    X, y, _ = binary
+    both = [small(lr=lr) for lr in (1e-3, 3e-3)]
+    alone = [clone(clf).fit(X, y).predict_proba(X) for clf in both]
+    state = torch.get_rng_state()
+    with Parallel(n_jobs=2, backend="threading") as workers:
+        together = workers(delayed(fit_and_predict)(clf, X, y, torch.get_num_threads()) for clf in both)
+    np.testing.assert_array_equal(together, alone)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
 @pytest.mark.parametrize("error", [None, KeyboardInterrupt, ZeroDivisionError, TrainingDivergedError])
 def test_global_state_is_left_alone(binary, error):
     X, y, _ = binary
+    trained_network.cache_clear()  # as in a new process
     before = global_state()
     n_threads = torch.get_num_threads() + 1 if error is ZeroDivisionError else None
     callbacks = [StopAt(1, error)] if error in (KeyboardInterrupt, ZeroDivisionError) else []

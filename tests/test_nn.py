@@ -416,6 +416,15 @@ def test_nothing_is_read_in_vain(normal, n_read):
     assert sum(read) == n_read
 
 
+def test_multiple_instance_trains_what_predicts():
+    """Where the whole ECG is read beside the modulated one, both readings learn."""
+    read = []
+    classifier = Fixed(lambda x: read.append(len(x)) or x.mean(dim=2)[:, :1].repeat(1, 2))
+    network = JointNetwork(Fixed(lambda x: x[:, :1]), classifier, read_whole=True)
+    MultipleInstance()(network, torch.rand(3, 1, 9), None, torch.eye(2)[[0, 1, 1]], Task(False, 0, (1,)))
+    assert read == [6]
+
+
 def test_multiple_instance_needs_maps():
     with pytest.raises(ValueError, match="segmenter=None"):
         MultipleInstance()(JointNetwork(None, Fixed(lambda x: x)), torch.zeros(1, 1, 9), None, None, SOFTMAX)

@@ -177,8 +177,8 @@ def rhythm_channels(
 ) -> NDArray[np.float32]:
     """Return how early every beat comes, as channels that are constant over each beat's span.
 
-    Natural logarithms of ratios of RR intervals, 0 where one is unknown and where the beat is not early, clipped
-    to minus `limit`:
+    Natural logarithms of ratios of RR intervals, 0 where one is unknown and where the beat is not early,
+    clipped to minus `limit`:
 
     0. the interval before the beat over the ECG's median interval,
     1. the interval before over the ECG's 80% quantile, which frequent early beats do not move,
@@ -187,15 +187,15 @@ def rhythm_channels(
     The others tell whether that is unusual for this ECG: a beat that is early in a regular rhythm is
     premature, in atrial fibrillation it is one among many. They are in units of the ECG's spread, which is
     .03 plus the width of the shortest range that holds half of the logarithms of its intervals [1]_ (narrow
-    in bigeminy too, where a standard deviation is not), 0 where the beat is not early, clipped to plus or minus
-    six spreads and divided by twelve:
+    in bigeminy too, where a standard deviation is not), 0 where the beat is not early, clipped to plus or
+    minus six spreads and divided by twelve:
 
     3. the interval before the beat over the ECG's median interval,
     4. the interval after it over the median, 0 where it is shorter,
     5. the interval before over the one before that,
     6. the interval after over the interval before, 0 where it is shorter,
     7. the interval before over the ECG's 80% quantile,
-    8. the interval before over the median of the two intervals on both sides of it,
+    8. the interval before over the median of four near it: the two before it, and two after the next one,
     9. the interval before over the median interval before the reference beats.
 
     A pause after a beat is part of what makes it premature. That a beat comes late, or the next one early, is

@@ -145,7 +145,8 @@ class HeartbeatNetwork(nn.Module):
 @functools.cache
 def trained_network() -> HeartbeatNetwork:
     """Return the network with the weights that come with the package."""
-    network = HeartbeatNetwork()
+    with torch.random.fork_rng(devices=[]):  # its first weights are drawn at random
+        network = HeartbeatNetwork()
     network.load_state_dict(load(files(__package__).joinpath(WEIGHTS).read_bytes()))
     return network.eval().requires_grad_(False)
 
@@ -168,7 +169,7 @@ def prepare_leads(X: NDArray, sampling_rate: float) -> NDArray[np.float32]:
     ranges = np.where(ranges > SILENT * largest, ranges, np.nan)
     scale = np.full((*leads.shape[:2], 1), np.inf, dtype=np.float32)
     # the filter leaves rounding errors of a constant
-    shown = largest[:, :, 0] > FLAT * np.abs(X).max(axis=2)
+    shown = largest[:, :, 0] > FLAT * np.maximum(X.max(axis=2), -X.min(axis=2).astype(np.float64))
     scale[shown, 0] = np.nanmedian(ranges[shown], axis=1)
     return (leads / scale).astype(np.float32, copy=False)
 

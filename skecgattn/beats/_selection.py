@@ -96,9 +96,10 @@ def select_beats(
     located = np.empty(0, dtype=BEAT_DTYPE)
     if len(heartbeats) == 0:
         return located
-    margin = scores / np.maximum(thresholds, 1e-12)
+    reached = scores >= thresholds
+    margin = np.where(reached, scores / np.maximum(thresholds, 1e-12), -1.0)
     best = margin.argmax(axis=1)
-    rows = np.flatnonzero(margin.max(axis=1) >= 1)
+    rows = np.flatnonzero(reached.any(axis=1))
     located = np.empty(len(rows), dtype=BEAT_DTYPE)
     located["sample"] = heartbeats[rows]
     located["start"], located["stop"] = spans(heartbeats, n_timesteps)[rows].T

@@ -270,7 +270,7 @@ class MultipleInstance(Objective):
     """The highest values of the map must tell the class: a multiple-instance net, for comparison.
 
     Each class's probability is the mean of the `top` share of highest values of its map; the
-    classifier is trained beside it by cross-entropy on the modulated ECG.
+    network's output is trained beside it by cross-entropy.
 
     Parameters
     ----------
@@ -296,11 +296,10 @@ class MultipleInstance(Objective):
         self, network: JointNetwork, x: Tensor, heartbeats: Tensor | None, target: Tensor, task: Task
     ) -> Tensor:
         """Return the loss of each ECG of a batch, see :class:`Objective`."""
-        computed = network.maps(x, heartbeats)
-        if computed is None:
+        logits, maps = network(x, heartbeats)
+        if maps is None:
             raise ValueError("objective=MultipleInstance() needs a segmenter, got segmenter=None")
-        maps = computed.values
-        loss = task.loss(network.classifier(x * union(maps)), target)
+        loss = task.loss(logits, target)
         n_top = max(1, round(self.top * maps.shape[2]))
         instance = maps.topk(n_top, dim=2).values.mean(dim=2).clamp(1e-6, 1 - 1e-6)
         present = target[:, list(task.marked)]

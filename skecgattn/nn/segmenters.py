@@ -132,7 +132,7 @@ class HuSegmenter(nn.Module):
     torch.Size([1, 1, 500])
     """
 
-    minimum_length = 2
+    minimum_length = 9
     is_map = True
 
     def __init__(
