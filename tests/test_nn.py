@@ -200,6 +200,18 @@ def test_beats_in_doubt_are_looked_at_again_without_some_leads(n_leads, n_views)
         assert n_views == 0 or not torch.allclose(expected, seen[1])
 
 
+def test_segmenter_of_beats_does_not_read_that_a_beat_is_late():
+    net = BeatSegmenter(4, 1, n_rhythm=2).eval()
+    x, beats = torch.rand(1, 4, 900), torch.tensor([[100, 300, 500]])
+    x[:, 2:] = 0
+    late, early = x.clone(), x.clone()
+    late[:, 2:, 250:400] = 0.5
+    early[:, 2:, 250:400] = -0.5
+    assert torch.equal(net(late, beats), net(x, beats))
+    changed = net(early, beats) != net(x, beats)
+    assert changed.tolist() == [[[False, True, False]]]
+
+
 @pytest.mark.parametrize("n", [1, 2])
 def test_no_beats_at_all(n):
     joint = JointNetwork(BeatSegmenter(1, 1), ConvolutionalClassifier(1, 2, width=4))

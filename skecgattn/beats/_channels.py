@@ -33,9 +33,6 @@ TYPICAL_WIDTH = 0.028
 N_RHYTHM = 10
 """Number of rhythm channels."""
 
-EARLY = [3, 5, 7, 8, 9]
-"""Those, of the channels in units of the ECG's spread, that tell about the interval before a beat."""
-
 REGULAR = 0.03
 """Spread of the logarithms of RR intervals that are all the same."""
 
@@ -175,10 +172,11 @@ def rhythm_channels(
     gaps: Sequence[NDArray] | None = None,
     limit: float = 1.5,
 ) -> NDArray[np.float32]:
-    """Return how early every beat comes, as channels that are constant over each beat's span.
+    """Return how early or late every beat comes, as channels that are constant over each beat's span.
 
-    Natural logarithms of ratios of RR intervals, 0 where one is unknown and where the beat is not early,
-    clipped to minus `limit`:
+    What speaks for a premature beat is below 0: :class:`~skecgattn.nn.BeatSegmenter` reads nothing else, as the beat
+    that follows the pause is as late in ECGs with premature beats as these are early. Natural logarithms of
+    ratios of RR intervals, 0 where one is unknown, clipped to plus or minus `limit`:
 
     0. the interval before the beat over the ECG's median interval,
     1. the interval before over the ECG's 80% quantile, which frequent early beats do not move,
@@ -187,19 +185,19 @@ def rhythm_channels(
     The others tell whether that is unusual for this ECG: a beat that is early in a regular rhythm is
     premature, in atrial fibrillation it is one among many. They are in units of the ECG's spread, which is
     .03 plus the width of the shortest range that holds half of the logarithms of its intervals [1]_ (narrow
-    in bigeminy too, where a standard deviation is not), 0 where the beat is not early, clipped to plus or
-    minus six spreads and divided by twelve:
+    in bigeminy too, where a standard deviation is not), clipped to plus or minus six spreads and divided by
+    twelve:
 
     3. the interval before the beat over the ECG's median interval,
-    4. the interval after it over the median, 0 where it is shorter,
+    4. minus the interval after it over the median, 0 where it is shorter,
     5. the interval before over the one before that,
-    6. the interval after over the interval before, 0 where it is shorter,
+    6. minus the interval after over the interval before, 0 where it is shorter,
     7. the interval before over the ECG's 80% quantile,
     8. the interval before over the median of four near it: the two before it, and two after the next one,
     9. the interval before over the median interval before the reference beats.
 
-    A pause after a beat is part of what makes it premature. That a beat comes late, or the next one early, is
-    not told: it would mark the beats beside a premature one as well as the premature one itself.
+    A pause after a beat is part of what makes it premature; that the next beat comes early is not told, as it
+    would mark the beat before a premature one as well as the premature one itself.
 
     All of them tell one beat from another: what is the same for all beats of an ECG, such as how irregular
     it is, would let the ECG's label leak into beats that have no part in it.
@@ -238,8 +236,8 @@ def rhythm_channels(
     >>> from skecgattn.beats import rhythm_channels
     >>> rhythm_channels([np.array([10, 20, 30, 35, 50, 60, 70])], 80)[0, ::3, [30, 35, 50]].round(2)
     array([[ 0.  ,  0.  ,  0.  ,  0.  ],
-           [-0.69, -0.5 ,  0.5 , -0.5 ],
-           [ 0.  ,  0.  ,  0.  ,  0.  ]], dtype=float32)
+           [-0.69, -0.5 , -0.5 , -0.5 ],
+           [ 0.41,  0.5 ,  0.  ,  0.5 ]], dtype=float32)
     """
     channels = np.zeros((len(heartbeats), N_RHYTHM, n_timesteps), dtype=np.float32)
     for row, (beats, intervals) in enumerate(zip(heartbeats, _all_intervals(heartbeats, gaps))):
@@ -269,14 +267,13 @@ def _describe_rhythm(
     known = np.sort(known[~np.isnan(known)])
     values = np.empty((N_RHYTHM, n_beats))
     values[3] = before - typical
-    values[4] = np.maximum(after - typical, 0)
+    values[4] = np.minimum(typical - after, 0)
     values[5] = before - logs[1 : 1 + n_beats]
-    values[6] = np.maximum(after - before, 0)
+    values[6] = np.minimum(before - after, 0)
     values[7] = before - np.log(quantile(ordered, 0.8))
     values[8] = before - (around[1] + around[2]) / 2
     values[9] = before - (quantile(known, 0.5) if len(known) else typical)
-    values[EARLY] = np.minimum(values[EARLY], 0)
-    values[:3] = np.maximum(values[[3, 7, 9]], -limit)
+    values[:3] = np.clip(values[[3, 7, 9]], -limit, limit)
     spread = REGULAR + _shortest_half(np.log(ordered))
     values[3:] = np.clip(values[3:] / spread, -MOST_SPREADS, MOST_SPREADS) / (2 * MOST_SPREADS)
     values[np.isnan(values)] = 0

@@ -186,8 +186,8 @@ class HuSegmenter(nn.Module):
         return torch.sqrt(sums + torch.finfo(sums.dtype).tiny)
 
 
-EARLIER, LATER = 12.0, 6.0
-"""What the rhythm is multiplied by, where it is below and above 0, to be as large as the other features."""
+EARLY = 12.0
+"""What the rhythm is multiplied by to be as large as the other features."""
 
 ROUND = 64
 """Beats are encoded in multiples of this number."""
@@ -225,7 +225,8 @@ class BeatSegmenter(nn.Module):
         Channels before this one are not read: the leads themselves, where contrast channels follow
         that do not depend on what this patient's ECG looks like.
     n_rhythm : int, default=0
-        Number of channels at the end that hold one value a beat.
+        Number of channels at the end that hold one value a beat. What is above 0 is not read: it tells that
+        a beat is late, as the one after a premature beat is.
     before, after : int, default=54, 81
         Samples that are cut out before and after the R peak.
     width : int, default=24
@@ -281,7 +282,7 @@ class BeatSegmenter(nn.Module):
         last = nn.Linear(n_features, n_maps)
         nn.init.constant_(last.bias, -2.0)  # most beats are normal
         self.head = nn.Sequential(
-            nn.Linear(n_features + 2 * n_rhythm, n_features), nn.ReLU(), nn.Dropout(dropout), last
+            nn.Linear(n_features + n_rhythm, n_features), nn.ReLU(), nn.Dropout(dropout), last
         )
         self.n_maps = n_maps
 
@@ -310,10 +311,7 @@ class BeatSegmenter(nn.Module):
 
     def _judge(self, cut: Tensor, rhythm: Tensor) -> Tensor:
         """Return logits (N, n_maps) of beats, cut out (N, C, W) and with their rhythm (N, n_rhythm)."""
-        features = torch.cat(
-            [self._encode(cut), EARLIER * rhythm.clamp(max=0), LATER * rhythm.clamp(min=0)], dim=1
-        )
-        return self.head(features)
+        return self.head(torch.cat([self._encode(cut), EARLY * rhythm.clamp(max=0)], dim=1))
 
     def _look_again(self, cut: Tensor, rhythm: Tensor, logits: Tensor) -> Tensor:
         """Return the mean of the beats' logits, and of those without some of the leads each time."""
