@@ -103,7 +103,7 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         Whether every lead of every ECG is centred and scaled to its own 5% to 95% range.
 
     rhythm : bool or "auto", default="auto"
-        Whether the networks also read channels that tell how early each detected heartbeat comes, and
+        Whether the networks also read channels that tell how early or late each detected heartbeat comes, and
         whether a pause follows (:func:`skecgattn.beats.rhythm_channels`). The map multiplies them like the
         leads. "auto" does where the segmenter judges heartbeats ("auto", "beat"), or there is none. One that
         judges every sample may mark the pause after a premature beat instead of the beat.

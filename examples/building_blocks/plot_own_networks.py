@@ -98,7 +98,7 @@ print("Logits of classes:", RecurrentClassifier(4, 2)(torch.zeros(2, 4, 1000)).s
 # weight as ``objective__area``. Without the charge a map may mark everything.
 #
 # What counts as evidence depends on the channels that the networks read. The rhythm channels tell of each
-# beat how early it comes, and whether a pause follows. What follows an early beat tells the classes apart as well
+# beat how early or late it comes, and whether a pause follows. What follows an early beat tells the classes apart as well
 # as the beat itself, so that a network which judges samples may mark that instead. The library's own "beat"
 # segmenter judges each heartbeat by itself; with a segmenter like the one above, ``rhythm="auto"``, the
 # default, leaves the shape of the beats as the only evidence.

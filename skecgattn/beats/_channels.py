@@ -174,9 +174,9 @@ def rhythm_channels(
 ) -> NDArray[np.float32]:
     """Return how early or late every beat comes, as channels that are constant over each beat's span.
 
-    What speaks for a premature beat is below 0: :class:`~skecgattn.nn.BeatSegmenter` reads nothing else, as the beat
-    that follows the pause is as late in ECGs with premature beats as these are early. Natural logarithms of
-    ratios of RR intervals, 0 where one is unknown, clipped to plus or minus `limit`:
+    What speaks for a premature beat is below 0, and :class:`~skecgattn.nn.BeatSegmenter` reads nothing else:
+    wherever a beat is premature, the one after the pause is late. Natural logarithms of ratios of RR
+    intervals, 0 where one is unknown, clipped to plus or minus `limit`:
 
     0. the interval before the beat over the ECG's median interval,
     1. the interval before over the ECG's 80% quantile, which frequent early beats do not move,
