@@ -28,7 +28,7 @@ NORMAL_LABELS = (
 """Labels, in lower case, that ``normal_class="auto"`` takes for the absence of an abnormality."""
 
 
-@dataclass(frozen=True, eq=False)  # arrays have no single truth to compare
+@dataclass(frozen=True, eq=False)  # arrays have no single truth: compared below
 class Labels:
     """The labels that ECGs can have.
 
@@ -99,13 +99,15 @@ class Labels:
             and (self.multilabel, self.normal) == (other.multilabel, other.normal)
         )
 
-    __hash__ = None  # type: ignore[assignment]
-
     def __str__(self) -> str:
         if self.multilabel:
             return f"columns {self.classes.tolist()}"
         classes = self.classes.tolist()
         return f"{classes} with {'none' if self.normal is None else repr(classes[self.normal])} normal"
+
+    def goes_with(self, names: NDArray) -> bool:
+        """Tell whether columns of such names are the labels; of labels without names any columns are."""
+        return self.classes.tolist() in (names.tolist(), list(range(len(names))))
 
     @property
     def n_outputs(self) -> int:
@@ -213,6 +215,10 @@ def _check_columns(y: NDArray, names: NDArray | None, classes: ArrayLike | None)
         return np.arange(n_labels) if names is None else names
     if np.shape(classes) != (n_labels,):
         raise ValueError(f"classes must name the {n_labels} labels of y, one each, got {classes!r}.")
+    if names is not None and names.tolist() != np.asarray(classes).tolist():
+        raise ValueError(
+            f"classes must be the columns of y, {names.tolist()}, in their order, got {classes!r}."
+        )
     return np.asarray(classes)
 
 

@@ -691,14 +691,15 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
                     f"warm_start=True needs the classes of the last fit, got {found}, "
                     f"expected {self._labels}."
                 )
-            self._labels, self.classes_ = found, found.classes
-            self.map_labels_ = [] if self.segmenter is None else found.abnormal
+            if build:
+                self._labels, self.classes_ = found, found.classes
+                self.map_labels_ = [] if self.segmenter is None else found.abnormal
             self.n_timesteps_in_ = ecgs.shape[2]
         elif classes is not None and not np.array_equal(np.unique(classes), np.unique(self.classes_)):
             raise ValueError(
                 f"classes={classes!r} differ from those of the first call, {self.classes_.tolist()}."
             )
-        elif names is not None and self.classes_.dtype == names.dtype and any(names != self.classes_):
+        elif names is not None and not self._labels.goes_with(names):
             raise ValueError(
                 f"y must have the columns of the first call, {self.classes_.tolist()}, got {names.tolist()}."
             )

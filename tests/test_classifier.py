@@ -591,6 +591,11 @@ def test_partial_fit_knows_the_columns_by_name(multilabel):
     clf.partial_fit(X, named).partial_fit(X, Y)
     with pytest.raises(ValueError, match=r"the columns of the first call, \['S', 'V'\], got \['V', 'S'\]"):
         clf.partial_fit(X, named[["V", "S"]])
+    given = small().partial_fit(X, Y, classes=["S", "V"])
+    with pytest.raises(ValueError, match=r"the columns of the first call, \['S', 'V'\], got \['V', 'S'\]"):
+        given.partial_fit(X, named[["V", "S"]])
+    with pytest.raises(ValueError, match=r"classes must be the columns of y, \['V', 'S'\], in their order"):
+        small().partial_fit(X, named[["V", "S"]], classes=["S", "V"])
 
 
 def test_warm_start_continues(binary):
@@ -616,6 +621,7 @@ def test_warm_start_refuses_another_task(binary):
     warm.set_params(normal_class="auto")
     assert warm.map_labels_ == ["V"]
     assert_usable(warm, X)
+    assert_usable(warm.set_params(segmenter=None).fit(X, y), X)  # the network is the one it was built as
     number = small(warm_start=True, max_epochs=1).fit(X, (y == "V").astype(int))
     with pytest.raises(ValueError, match=r"got columns \[0, 1\], expected \[0, 1\] with 0 normal"):
         number.fit(X, np.stack([y == "V", y == "N"], axis=1).astype(int))

@@ -122,6 +122,7 @@ def test_a_beat_that_was_not_recorded_leaves_no_pause(monkeypatch):
     np.testing.assert_allclose(given[0] * RATE / 180, [[lost - 100, lost + 125]])
     peaks = channels.heartbeats[0]
     after = np.searchsorted(peaks * RATE / 180, lost)
+    assert not channels.values[0, -front_end().n_rhythm :, peaks[after]][[0, 3]].any()
     assert not channels.values[0, -front_end().n_rhythm :, peaks[after - 1]][[4, 6]].any()
     X[0, 0, lost - 100 : lost + 125 : 10] += 1e-3  # recorded, and nothing there: a pause
     paused = front_end().transform(X).values[0, -front_end().n_rhythm :]
