@@ -224,20 +224,45 @@ def test_no_beats_at_all(n):
         assert objective()(joint, x, heartbeats, target, task).isfinite().all()
 
 
-def test_map_of_beats_is_their_probability_over_their_spans():
-    level = torch.tensor([[[0.2, 0.8, 0.0]]]).logit(eps=1e-6)
+def laid_maps(probability, heartbeats, length=100):
+    """Return the maps of a network whose segmenter gives heartbeats these probabilities."""
+    level = torch.as_tensor(probability).logit(eps=1e-6)
     segmenter = Fixed(lambda x: level)
     segmenter.reads_beats = True
     segmenter.forward = lambda x, heartbeats: level
     joint = JointNetwork(segmenter, Fixed(lambda x: x.mean(dim=2)))
-    values, (logits, present) = joint.maps(torch.zeros(1, 1, 100), torch.tensor([[20, 40, -1]]))
-    assert present.tolist() == [[[True, True, False]]]
+    values, (logits, present) = joint.maps(torch.zeros(len(level), 1, length), torch.tensor(heartbeats))
     assert logits is level
-    torch.testing.assert_close(values[0, 0, [20, 40]], torch.tensor([0.2, 0.8]))
-    assert values[0, 0].argmax() == 40
-    assert values[0, 0, 29] <= 0.2
-    assert values[0, 0, 30] > 0.5
-    assert values[0, 0, 99] > 0.3
+    return values[:, 0], present[:, 0]
+
+
+def test_map_of_beats_is_their_probability_around_their_r_peaks():
+    values, present = laid_maps([[[0.2, 0.8, 0.0]]], [[20, 40, -1]])
+    assert present.tolist() == [[True, True, False]]
+    torch.testing.assert_close(values[0, [20, 40]], torch.tensor([0.2, 0.8]))
+    assert values[0].argmax() == 40
+    assert (values[0, 33:48] > 0.6).all()
+    assert (values[0, 13:28] > 0.15).all()
+    assert (values[0, 13:28] <= 0.2).all()
+    # after the last beat as before it
+    torch.testing.assert_close(values[0, 40:50], values[0, 31:41].flip(0))
+    assert values[0, 50:].max() < 1e-6
+
+
+def test_map_of_beats_gives_nothing_to_the_neighbour():
+    # R peaks found two samples beside the annotated ones, at 50, 80 and 140: so are the middles
+    values, _ = laid_maps([[[0.0, 0.9, 0.0]]], [[48, 82, 142]], 200)
+    of_neighbours = torch.cat([values[0, :65], values[0, 110:]])
+    assert values[0, 82] > 0.89
+    assert of_neighbours.max() < 0.15
+
+
+def test_map_of_a_beat_without_neighbours():
+    values, _ = laid_maps([[[0.9]], [[0.9]]], [[3], [50]])
+    assert values.argmax(dim=1).tolist() == [3, 50]
+    assert (values[1] > 0.3).all()
+    assert (values[0, :70] > 0.3).all()
+    assert values[0, 99] < 0.1
 
 
 def test_that_any_beat_is_abnormal_joins_the_logits():
