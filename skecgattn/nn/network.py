@@ -183,8 +183,8 @@ def lay_on_beats(values: Tensor, heartbeats: Tensor, length: int) -> Tensor:
 
     To either side of the R peak it stays, but for a slight fall, for three quarters of the way to the middle
     between the beat and its neighbour, then follows a cosine down to zero (a Tukey window). Before the first
-    beat and after the last one it falls as on the beat's other side. Were it as high up to the middle, it would
-    lend the beat's value to its neighbour, as nobody knows to a sample where that is.
+    beat and after the last one it falls as on the beat's other side. Were it as high up to the middle, it
+    would lend the beat's value to its neighbour, as nobody knows to a sample where that is.
 
     Parameters
     ----------
