@@ -236,33 +236,36 @@ def laid_maps(probability, heartbeats, length=100):
     return values[:, 0], present[:, 0]
 
 
-def test_map_of_beats_is_their_probability_around_their_r_peaks():
+def test_map_of_beats_is_their_probability_over_their_spans():
     values, present = laid_maps([[[0.2, 0.8, 0.0]]], [[20, 40, -1]])
     assert present.tolist() == [[True, True, False]]
     torch.testing.assert_close(values[0, [20, 40]], torch.tensor([0.2, 0.8]))
     assert values[0].argmax() == 40
-    assert (values[0, 33:48] > 0.6).all()
-    assert (values[0, 13:28] > 0.15).all()
-    assert (values[0, 13:28] <= 0.2).all()
-    # after the last beat as before it
-    torch.testing.assert_close(values[0, 40:50], values[0, 31:41].flip(0))
-    assert values[0, 50:].max() < 1e-6
+    assert values[0, 29] <= 0.2
+    assert 0.2 < values[0, 31] < 0.5
+    assert values[0, 32] > 0.6
+    assert values[0, 99] > 0.3
 
 
-def test_map_of_beats_gives_nothing_to_the_neighbour():
-    # R peaks found two samples beside the annotated ones, at 50, 80 and 140: so are the middles
-    values, _ = laid_maps([[[0.0, 0.9, 0.0]]], [[48, 82, 142]], 200)
-    of_neighbours = torch.cat([values[0, :65], values[0, 110:]])
+def test_map_of_beats_gives_nothing_to_a_lower_neighbour():
+    # R peaks found two samples beside the annotated ones, at 50, 80 and 140: so are the midpoints
+    values, _ = laid_maps([[[0.1, 0.9, 0.2]]], [[48, 82, 142]], 200)
+    assert values[0, :65].max() < 0.2
     assert values[0, 82] > 0.89
-    assert of_neighbours.max() < 0.15
+    assert values[0, 110:].max() < 0.3
+
+
+def test_map_of_beats_alike_does_not_fall_between_them():
+    values, _ = laid_maps([[[0.5, 0.5, 0.5]]], [[20, 50, 80]])
+    assert values.min() > 0.35
+    assert values[0, :20].diff().min() > 0
+    torch.testing.assert_close(values[0, 20:36], values[0, 35:51].flip(0))
 
 
 def test_map_of_a_beat_without_neighbours():
     values, _ = laid_maps([[[0.9]], [[0.9]]], [[3], [50]])
     assert values.argmax(dim=1).tolist() == [3, 50]
-    assert (values[1] > 0.3).all()
-    assert (values[0, :70] > 0.3).all()
-    assert values[0, 99] < 0.1
+    assert (values > 0.3).all()
 
 
 def test_that_any_beat_is_abnormal_joins_the_logits():

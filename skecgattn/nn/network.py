@@ -13,8 +13,8 @@ from torch.nn import functional
 SLOPE = 2.0
 """How fast the map of a beat falls beside its R peak: to half within half the length of the ECG."""
 
-PLATEAU = 0.75
-"""Share of the way from the R peak to the middle between two beats, from which on the map falls to zero."""
+PLATEAU = 0.8
+"""Share of the way from an R peak to the midpoint between beats, from which on it falls to a lower neighbour."""
 
 BEATS_WEIGHT = 0.5
 """Weight of what the beats tell of the ECG, beside 1 for each reading of the classifier."""
@@ -136,7 +136,7 @@ class JointNetwork(nn.Module):
         heartbeats : Tensor of shape (B, n), integer, optional
             R peaks of each ECG, ascending, then -1. A segmenter with a true attribute ``reads_beats``
             needs them and returns a logit (B, K, n) for each; the map has one value a beat then, slightly
-            highest at its R peak, and falls to zero between beats.
+            highest at its R peak.
 
         Returns
         -------
@@ -179,12 +179,11 @@ class JointNetwork(nn.Module):
 
 
 def lay_on_beats(values: Tensor, heartbeats: Tensor, length: int) -> Tensor:
-    """Lay a value of every beat around its R peak; between beats the map is zero.
+    """Lay a value of every beat over its span, from midpoint to midpoint between neighbours.
 
-    To either side of the R peak it stays, but for a slight fall, for three quarters of the way to the middle
-    between the beat and its neighbour, then follows a cosine down to zero (a Tukey window). Before the first
-    beat and after the last one it falls as on the beat's other side. Were it as high up to the middle, it
-    would lend the beat's value to its neighbour, as nobody knows to a sample where that is.
+    It is slightly highest at the R peak. Towards a neighbour with a lower value it falls to that, along a
+    cosine in the last fifth of the way to the midpoint. Were it as high up to there, it would lend the beat's
+    value to the neighbour, as nobody knows to a sample where one beat ends.
 
     Parameters
     ----------
@@ -202,17 +201,20 @@ def lay_on_beats(values: Tensor, heartbeats: Tensor, length: int) -> Tensor:
     middles = (far[:, 1:] + far[:, :-1] + 1) // 2
     time = torch.arange(length, device=values.device).expand(len(values), length).contiguous()
     beat = torch.searchsorted(middles.contiguous(), time, right=True)
-    apart = torch.where(heartbeats[:, 1:] < 0, 2 * length, far.diff(dim=1)).clamp(max=2 * length)
-    before, after = (functional.pad(apart, side, value=2 * length) for side in ((1, 0), (0, 1)))
-    before, after = (
-        torch.where(gap < 2 * length, gap, other) for gap, other in ((before, after), (after, before))
-    )
     distance = time - far.gather(1, beat)
-    gap = torch.where(distance < 0, before.gather(1, beat), after.gather(1, beat))
+    following = (distance > 0).long()
+    # of each gap, also before the first beat and after the last one: its length, and the lower value beside it
+    beside = (heartbeats[:, 1:] >= 0).unsqueeze(1)
+    lower = torch.where(beside, torch.minimum(values[..., 1:], values[..., :-1]), values[..., :-1])
+    lower = torch.cat([values[..., :1], lower, values[..., -1:]], dim=2)
+    gap = functional.pad(far.diff(dim=1), (1, 1), value=2 * length)
+    side = (beat + following).unsqueeze(1).expand(-1, values.shape[1], -1)
     distance = distance.abs().clamp(max=length).to(values)
-    fallen = ((2 * distance / gap - PLATEAU) / (1 - PLATEAU)).clamp(0, 1)
-    shape = torch.cos(fallen * (math.pi / 2)).square() / (1 + distance * (SLOPE / length))
-    return values.gather(2, beat.unsqueeze(1).expand(-1, values.shape[1], -1)) * shape.unsqueeze(1)
+    way = 2 * distance / gap.gather(1, beat + following)  # 0 at the R peak, 1 at the midpoint
+    fallen = ((way - PLATEAU) / (1 - PLATEAU)).clamp(0, 1)
+    own = torch.cos(fallen * (math.pi / 2)).square().unsqueeze(1)
+    height = own * values.gather(2, beat.unsqueeze(1).expand_as(side)) + (1 - own) * lower.gather(2, side)
+    return height / (1 + distance * (SLOPE / length)).unsqueeze(1)
 
 
 def union(maps: Tensor) -> Tensor:
