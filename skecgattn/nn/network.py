@@ -14,7 +14,7 @@ SLOPE = 2.0
 """How fast the map of a beat falls beside its R peak: to half within half the length of the ECG."""
 
 PLATEAU = 0.8
-"""Share of the way from an R peak to the midpoint between beats, from which on it falls to a lower neighbour."""
+"""Share of the way from an R peak to the midpoint between beats, after which a lower neighbour counts."""
 
 BEATS_WEIGHT = 0.5
 """Weight of what the beats tell of the ECG, beside 1 for each reading of the classifier."""
@@ -203,7 +203,7 @@ def lay_on_beats(values: Tensor, heartbeats: Tensor, length: int) -> Tensor:
     beat = torch.searchsorted(middles.contiguous(), time, right=True)
     distance = time - far.gather(1, beat)
     following = (distance > 0).long()
-    # of each gap, also before the first beat and after the last one: its length, and the lower value beside it
+    # of each gap, also before the first beat and after the last: its length, and the lower value beside it
     beside = (heartbeats[:, 1:] >= 0).unsqueeze(1)
     lower = torch.where(beside, torch.minimum(values[..., 1:], values[..., :-1]), values[..., :-1])
     lower = torch.cat([values[..., :1], lower, values[..., -1:]], dim=2)
