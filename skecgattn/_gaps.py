@@ -9,7 +9,13 @@ SHORTEST_PADDING = 0.02
 """Seconds for which all leads must stand still at an end of an ECG to be taken for padding."""
 
 SHORTEST_GAP = 0.25
-"""Seconds for which leads must stand still within an ECG to be taken for a gap."""
+"""Seconds for which leads must stand still within an ECG, or follow straight lines, to be taken for a gap."""
+
+ROUNDING = 4
+"""Rounding errors of a lead's largest value by which a straight line may bend."""
+
+SMALLEST_KINK = 100
+"""Multiple of that by which the ECG must bend where the line ends: a smooth wave turns into one slowly."""
 
 SMALLEST_JUMP = 0.3
 """Millivolts from one sample to the next that a filter may turn into a heartbeat."""
@@ -60,10 +66,11 @@ def hold_padding(X: NDArray, shortest: int) -> tuple[NDArray, NDArray[np.int64]]
 
 
 def find_gaps(X: NDArray, sampling_rate: float) -> list[NDArray[np.int64]]:
-    """Find where all leads of ECGs stand still: nothing was recorded there, and a heartbeat may be missing.
+    """Find where all leads of ECGs stand still or follow straight lines: nothing was recorded there.
 
-    Coarsely digitised ECGs stand still between two heartbeats, too: a gap begins and ends in more than the
-    smallest change that there is in a lead.
+    A heartbeat may be missing in such a gap. Lines are what is left where missing samples were interpolated.
+    Coarsely digitised ECGs stand still between two heartbeats, too: where all leads stand still, a gap begins
+    and ends in more than the smallest change that there is in a lead.
 
     Parameters
     ----------
@@ -75,14 +82,28 @@ def find_gaps(X: NDArray, sampling_rate: float) -> list[NDArray[np.int64]]:
     Returns
     -------
     gaps : list of ndarray of shape (n_gaps, 2), int
-        Start and stop of the gaps of each ECG, padding among them.
+        Start and stop of the gaps of each ECG, padding among them; they may overlap.
     """
-    found = _still_stretches((X[..., 1:] == X[..., :-1]).all(axis=1), sampling_rate)
+    found = _long_runs((X[..., 1:] == X[..., :-1]).all(axis=1), 1, sampling_rate)
     for row in np.flatnonzero([len(stretches) for stretches in found]):
         changes = np.abs(np.diff(X[row], axis=1))
         smallest = np.where(changes > 0, changes, np.inf).min(axis=1, keepdims=True)
         far = np.pad((changes > 1.5 * smallest).any(axis=0), 1, constant_values=True)
         found[row] = found[row][far[found[row]].all(axis=1)]
+    return [np.concatenate(pair) for pair in zip(found, _find_lines(X, sampling_rate))]
+
+
+def _find_lines(X: NDArray, sampling_rate: float) -> list[NDArray[np.int64]]:
+    """Find where all leads follow straight lines, and at least one slopes: start and stop (n, 2)."""
+    bend = np.abs(np.diff(X, n=2, axis=2))
+    rounding = ROUNDING * np.finfo(X.dtype).eps * np.abs(X).max(axis=2, initial=0.0)[..., None]
+    found = _long_runs((bend <= rounding).all(axis=1), 2, sampling_rate)
+    for row in np.flatnonzero([len(stretches) for stretches in found]):
+        kinks = np.any(bend[row] > SMALLEST_KINK * rounding[row], axis=0)
+        kinks = np.concatenate([[True], kinks, [True]])  # at the ends of the ECG
+        start, last = found[row][:, 0], found[row][:, 1] - 1
+        sloping = np.any(X[row][:, start] != X[row][:, last], axis=0)
+        found[row] = found[row][sloping & kinks[start] & kinks[last]]
     return found
 
 
@@ -107,7 +128,7 @@ def find_lead_off(X: NDArray, sampling_rate: float) -> list[tuple[int, int, int,
     leads = X.reshape(n_samples * n_leads, n_timesteps)
     reach = max(1, round(LONGEST_JUMP * sampling_rate))
     found = []
-    for row, stretches in enumerate(_still_stretches(leads[:, 1:] == leads[:, :-1], sampling_rate)):
+    for row, stretches in enumerate(_long_runs(leads[:, 1:] == leads[:, :-1], 1, sampling_rate)):
         if not len(stretches):
             continue
         lead, moving = leads[row], np.ones(n_timesteps, dtype=bool)
@@ -160,19 +181,19 @@ def _jumps(lead: NDArray, reach: int) -> bool:
     return bool(changes[:reach].max(initial=0) > max(SMALLEST_JUMP, 2 * changes[reach:].max(initial=0)))
 
 
-def _still_stretches(still: NDArray[np.bool_], sampling_rate: float) -> list[NDArray[np.int64]]:
+def _long_runs(holds: NDArray[np.bool_], order: int, sampling_rate: float) -> list[NDArray[np.int64]]:
     """Return start and stop (n, 2) of the stretches of every row that are long enough for a gap.
 
-    `still` (n_rows, n_timesteps - 1) tells whether a sample is the same as the one before.
+    `holds` (n_rows, n_timesteps - order) tells whether something holds for a sample and `order` more.
     """
-    shortest = max(2, round(SHORTEST_GAP * sampling_rate))  # a single sample always stands still
-    stretches = [np.empty((0, 2), dtype=np.int64)] * len(still)
+    shortest = max(order + 1, round(SHORTEST_GAP * sampling_rate))  # it holds for fewer samples always
+    stretches = [np.empty((0, 2), dtype=np.int64)] * len(holds)
     # a stretch that is long enough holds a whole one of these blocks, which hardly anything else does
-    block = shortest // 2
-    n_blocks = still.shape[1] // block
-    blocks = still[:, : n_blocks * block].reshape(len(still), n_blocks, block)
+    block = max(1, (shortest - order + 1) // 2)
+    n_blocks = holds.shape[1] // block
+    blocks = holds[:, : n_blocks * block].reshape(len(holds), n_blocks, block)
     for row in np.flatnonzero(np.any(np.all(blocks, axis=2), axis=1)):
-        found = runs(still[row]) + np.array([0, 1])
+        found = runs(holds[row]) + np.array([0, order])
         stretches[row] = found[found[:, 1] - found[:, 0] >= shortest]
     return stretches
 

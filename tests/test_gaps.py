@@ -53,6 +53,36 @@ def test_no_gap_is_overlooked_wherever_it_begins(start):
     assert not len(find_gaps(X, 100)[0])
 
 
+def interpolated(X, start, stop):
+    """Return a copy in which straight lines lead from the sample `start` to `stop`."""
+    X, share = X.copy(), np.linspace(0, 1, stop - start + 1)
+    X[..., start : stop + 1] = X[..., [start]] + share * (X[..., [stop]] - X[..., [start]])
+    return X
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_interpolated_samples_are_a_gap(noise, dtype):
+    noise = noise.astype(dtype)
+    filled = interpolated(noise, 300, 400)
+    np.testing.assert_array_equal(find_gaps(filled, RATE)[1], [[300, 401]])
+    one = noise.copy()
+    one[:, 0] = filled[:, 0]
+    assert not any(map(len, find_gaps(one, RATE)))
+    one[:, 1, 300:401] = 0.2  # and the other stands still
+    assert [300, 401] in find_gaps(one, RATE)[0].tolist()
+    assert not any(map(len, find_gaps(interpolated(noise, 300, 340), RATE)))
+    np.testing.assert_array_equal(find_gaps(interpolated(noise, 600, 999), RATE)[0], [[600, 1000]])
+    bent = filled.copy()
+    bent[..., 350] += 1e-3
+    assert not any(map(len, find_gaps(bent, RATE)))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_smooth_wave_is_no_gap(dtype):
+    slow = np.sin(np.linspace(0, 1, 1000)) * [[[1.0], [2.0]]]
+    assert not any(map(len, find_gaps(slow.astype(dtype), RATE)))
+
+
 def test_coarsely_digitised_ecg_has_no_gaps_between_its_beats():
     X = make_ecg(20, n_leads=1, sampling_rate=RATE, heart_rate=50, muscle=0, mains=0, random_state=0)[0]
     X = np.round(X / 0.05) * 0.05
@@ -107,10 +137,14 @@ def test_a_gap_does_not_decide_which_beats_are_the_reference():
     assert with_gap.tolist() == [0, 1, 2, 4, 5, 6, 8, 9]
 
 
-def test_a_beat_that_was_not_recorded_leaves_no_pause(monkeypatch):
+@pytest.mark.parametrize("line", [False, True])
+def test_a_beat_that_was_not_recorded_leaves_no_pause(monkeypatch, line):
     X, _, _, beats = make_ecg(1, duration=10, sampling_rate=RATE, heart_rate=60, pvc=0, pac=0, random_state=0)
     lost = beats[0]["sample"][4]
-    X[0, :, lost - 100 : lost + 125] = X.mean()
+    if line:
+        X = interpolated(X, lost - 100, lost + 124)
+    else:
+        X[0, :, lost - 100 : lost + 125] = X.mean()
     given = []
 
     def spy(*args, gaps, **kwargs):

@@ -13,7 +13,6 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from skecgattn._frontend import Channels, FrontEnd
-from skecgattn._gaps import SHORTEST_GAP, runs
 from skecgattn._model_file import classifier_of
 from skecgattn._reading import in_ecg_time
 from skecgattn.classifier import AttentionECGClassifier
@@ -113,11 +112,9 @@ class ModelReader:
 
     def _channels(self, signals: NDArray[np.float32]) -> Channels:
         """Return the channels of windows (n, n_leads, length), in samples of the recording."""
-        missing = ~np.isfinite(signals)
-        X = _fill(signals, missing)
+        X = _fill(signals, ~np.isfinite(signals))
         classifier = self.classifier
         if self.steps is None:
-            _hold(X, np.all(missing, axis=1), round(SHORTEST_GAP * self.rate))
             return self._front_end().transform(X, numpy_dtype(classifier.precision))
         own = [r for _, step in self.steps.steps if (r := getattr(step, "sampling_rate", None))]
         X = resample(X, self.rate, own[0] if own else classifier.sampling_rate)
@@ -177,12 +174,3 @@ def _fill(signals: NDArray[np.float32], missing: NDArray[np.bool_]) -> NDArray[n
         known = np.flatnonzero(~gaps)
         row[gaps] = np.interp(np.flatnonzero(gaps), known, row[known]) if len(known) else 0.0
     return signals
-
-
-def _hold(signals: NDArray[np.float32], missing: NDArray[np.bool_], shortest: int) -> None:
-    """Replace stretches that no lead has, where `missing` (n, length), by a constant, which is a gap."""
-    for window in np.flatnonzero(missing.any(axis=1)):
-        leads = signals[window]
-        for start, stop in runs(missing[window]):
-            if stop - start >= shortest:
-                leads[:, start:stop] = leads.mean(axis=1, keepdims=True)
