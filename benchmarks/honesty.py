@@ -10,7 +10,8 @@ Trained on DS1 as in ``localisation.py``; windows of DS2.
 - *Deletion and insertion* (Petsiuk et al. 2018): the class's probability as the samples that come first in
   the map are taken from the ECG, or are all that is left of it; against the order of Grad-CAM of the same
   classifier and against the order of another window's map. Over windows that hold the class. The lead's mean
-  replaces the samples: where it does for a quarter of a second, the estimator sees that nothing was recorded.
+  replaces the samples, and in deletion straight lines do, too: where they do for a quarter of a second, the
+  estimator sees that nothing was recorded.
 - *Seeds*: how well the maps of differently seeded trainings agree.
 
 Slow checks run on windows drawn with one seed for all runs. Writes ``honesty.json`` and ``honesty.md`` beside
@@ -23,6 +24,7 @@ this file, row by row: a run that was killed goes on where it was. ``--models`` 
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -50,7 +52,11 @@ from skecgattn.inspection import grad_cam, randomisation_check
 N_DRAWS = 20
 """Networks with random weights that each trained one is compared with."""
 
-CURVES = {"deletion": metrics.deletion_curve, "insertion": metrics.insertion_curve}
+CURVES = {
+    "deletion": metrics.deletion_curve,
+    "deletion, straight lines": partial(metrics.deletion_curve, fill="linear"),
+    "insertion": metrics.insertion_curve,
+}
 ORDERS = ("map", "Grad-CAM", "map of another window")
 
 
