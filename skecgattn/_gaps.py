@@ -9,12 +9,15 @@ SHORTEST_PADDING = 0.02
 """Seconds for which all leads must stand still at an end of an ECG to be taken for padding."""
 
 SHORTEST_GAP = 0.25
-"""Seconds for which leads must stand still within an ECG, or follow straight lines, to be taken for a gap."""
+"""Seconds for which leads must stand still within an ECG to be taken for a gap, or follow straight lines."""
 
-ROUNDING = 4
-"""Rounding errors of a lead's largest value by which a straight line may bend."""
+ROUNDING = 4 * float(np.finfo(np.float32).eps)
+"""Share of a lead's largest value by which a straight line may bend: interpolated samples are rounded."""
 
-SMALLEST_KINK = 100
+LARGEST_VALUE = 100.0
+"""Millivolts above which a largest value is a spike, and says nothing of how samples were rounded."""
+
+SMALLEST_KINK = 10
 """Multiple of that by which the ECG must bend where the line ends: a smooth wave turns into one slowly."""
 
 SMALLEST_JUMP = 0.3
@@ -96,14 +99,16 @@ def find_gaps(X: NDArray, sampling_rate: float) -> list[NDArray[np.int64]]:
 def _find_lines(X: NDArray, sampling_rate: float) -> list[NDArray[np.int64]]:
     """Find where all leads follow straight lines, and at least one slopes: start and stop (n, 2)."""
     bend = np.abs(np.diff(X, n=2, axis=2))
-    rounding = ROUNDING * np.finfo(X.dtype).eps * np.abs(X).max(axis=2, initial=0.0)[..., None]
+    rounding = ROUNDING * np.abs(X).max(axis=2, initial=0.0, keepdims=True).clip(max=LARGEST_VALUE)
     found = _long_runs((bend <= rounding).all(axis=1), 2, sampling_rate)
     for row in np.flatnonzero([len(stretches) for stretches in found]):
         kinks = np.any(bend[row] > SMALLEST_KINK * rounding[row], axis=0)
         kinks = np.concatenate([[True], kinks, [True]])  # at the ends of the ECG
         start, last = found[row][:, 0], found[row][:, 1] - 1
         sloping = np.any(X[row][:, start] != X[row][:, last], axis=0)
-        found[row] = found[row][sloping & kinks[start] & kinks[last]]
+        lines = found[row][sloping & kinks[start] & kinks[last]]
+        # the samples that a line leads from and to were recorded
+        found[row] = lines + np.array([1, -1]) * ((lines > 0) & (lines < X.shape[2]))
     return found
 
 

@@ -64,14 +64,20 @@ def interpolated(X, start, stop):
 def test_interpolated_samples_are_a_gap(noise, dtype):
     noise = noise.astype(dtype)
     filled = interpolated(noise, 300, 400)
-    np.testing.assert_array_equal(find_gaps(filled, RATE)[1], [[300, 401]])
+    np.testing.assert_array_equal(find_gaps(filled, RATE)[1], [[301, 400]])
+    np.testing.assert_array_equal(find_gaps(filled.astype(np.float32).astype(dtype), RATE)[1], [[301, 400]])
     one = noise.copy()
     one[:, 0] = filled[:, 0]
     assert not any(map(len, find_gaps(one, RATE)))
     one[:, 1, 300:401] = 0.2  # and the other stands still
-    assert [300, 401] in find_gaps(one, RATE)[0].tolist()
+    assert [301, 400] in find_gaps(one, RATE)[0].tolist()
     assert not any(map(len, find_gaps(interpolated(noise, 300, 340), RATE)))
-    np.testing.assert_array_equal(find_gaps(interpolated(noise, 600, 999), RATE)[0], [[600, 1000]])
+    np.testing.assert_array_equal(find_gaps(interpolated(noise, 600, 999), RATE)[0], [[601, 1000]])
+    shifted = (interpolated(noise, 300, 400) + 20).astype(np.float32).astype(dtype)
+    np.testing.assert_array_equal(find_gaps(shifted, RATE)[1], [[301, 400]])
+    spike = noise.copy()
+    spike[..., 500] = 1e7
+    assert not any(map(len, find_gaps(spike, RATE)))
     bent = filled.copy()
     bent[..., 350] += 1e-3
     assert not any(map(len, find_gaps(bent, RATE)))
@@ -153,7 +159,7 @@ def test_a_beat_that_was_not_recorded_leaves_no_pause(monkeypatch, line):
 
     monkeypatch.setattr(_frontend, "reference_beats", spy)
     channels = front_end().transform(X)
-    np.testing.assert_allclose(given[0] * RATE / 180, [[lost - 100, lost + 125]])
+    np.testing.assert_allclose(given[0] * RATE / 180, [[lost - 100 + line, lost + 125 - line]])
     peaks = channels.heartbeats[0]
     after = np.searchsorted(peaks * RATE / 180, lost)
     assert not channels.values[0, -front_end().n_rhythm :, peaks[after]][[0, 3]].any()

@@ -136,7 +136,7 @@ class JointNetwork(nn.Module):
         heartbeats : Tensor of shape (B, n), integer, optional
             R peaks of each ECG, ascending, then -1. A segmenter with a true attribute ``reads_beats``
             needs them and returns a logit (B, K, n) for each; the map has one value a beat then, slightly
-            highest at its R peak.
+            highest at its R peak, and falls to a lower neighbour's before the midpoint between them.
 
         Returns
         -------
@@ -202,15 +202,14 @@ def lay_on_beats(values: Tensor, heartbeats: Tensor, length: int) -> Tensor:
     time = torch.arange(length, device=values.device).expand(len(values), length).contiguous()
     beat = torch.searchsorted(middles.contiguous(), time, right=True)
     distance = time - far.gather(1, beat)
-    following = (distance > 0).long()
-    # of each gap, also before the first beat and after the last: its length, and the lower value beside it
-    beside = (heartbeats[:, 1:] >= 0).unsqueeze(1)
-    lower = torch.where(beside, torch.minimum(values[..., 1:], values[..., :-1]), values[..., :-1])
-    lower = torch.cat([values[..., :1], lower, values[..., -1:]], dim=2)
-    gap = functional.pad(far.diff(dim=1), (1, 1), value=2 * length)
-    side = (beat + following).unsqueeze(1).expand(-1, values.shape[1], -1)
+    # of the RR intervals before every beat and after the last one: length, and the lower value beside it;
+    # those before the first beat and after the last are so long that nothing falls within the ECG
+    interval = functional.pad(far.diff(dim=1), (1, 1), value=3 * length).clamp(min=1)
+    lower = functional.pad(torch.minimum(values[..., 1:], values[..., :-1]), (1, 1))
+    side = beat + (distance > 0)
     distance = distance.abs().clamp(max=length).to(values)
-    way = 2 * distance / gap.gather(1, beat + following)  # 0 at the R peak, 1 at the midpoint
+    way = 2 * distance / interval.gather(1, side)  # 0 at the R peak, 1 at the midpoint
+    side = side.unsqueeze(1).expand(-1, values.shape[1], -1)
     fallen = ((way - PLATEAU) / (1 - PLATEAU)).clamp(0, 1)
     own = torch.cos(fallen * (math.pi / 2)).square().unsqueeze(1)
     height = own * values.gather(2, beat.unsqueeze(1).expand_as(side)) + (1 - own) * lower.gather(2, side)
