@@ -20,6 +20,9 @@ from .training import Plan, Samples, choose_device, choose_precision
 BEAT_BEFORE, BEAT_AFTER = 0.3, 0.45
 """Seconds around the R peak that the "beat" segmenter reads."""
 
+BEAT_EDGE = 0.015
+"""Seconds at either end of an ECG in which the "beat" segmenter judges no R peak."""
+
 
 def make_front_end(estimator: Any) -> FrontEnd:
     """Return what makes the channels that the networks read.
@@ -99,6 +102,7 @@ def build_network(estimator: Any) -> JointNetwork:
             n_rhythm=front_end.n_rhythm,
             before=round(BEAT_BEFORE * front_end.rate),
             after=round(BEAT_AFTER * front_end.rate),
+            edge=round(BEAT_EDGE * front_end.rate),
             width=3 * estimator.width // 2,
         )
     else:

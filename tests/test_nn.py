@@ -200,6 +200,20 @@ def test_beats_in_doubt_are_looked_at_again_without_some_leads(n_leads, n_views)
         assert n_views == 0 or not torch.allclose(expected, seen[1])
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_peaks_at_the_ends_are_not_judged(training):
+    torch.manual_seed(0)
+    x, segmenter = torch.randn(2, 2, 600), BeatSegmenter(2, 2, edge=3).train(training)
+    found = segmenter(x, torch.tensor([[2, 200, 400, 597], [3, 200, 400, 596]]))
+    assert torch.sigmoid(found[0, :, [0, 3]]).max() < 1e-8
+    assert torch.sigmoid(found[1]).min() > 1e-3
+    # they keep their spans: nothing of the neighbour's value is laid on them
+    network = JointNetwork(segmenter, ConvolutionalClassifier(2, 2)).train(training)
+    maps = network.maps(x[:1], torch.tensor([[2, 200, 400, 597]])).values[0]
+    assert maps[:, :95].max() < 1e-2 * maps[:, 200].min()
+    assert maps[:, 505:].max() < 1e-2 * maps[:, 400].min()
+
+
 def test_segmenter_of_beats_does_not_read_that_a_beat_is_late():
     net = BeatSegmenter(4, 1, n_rhythm=2).eval()
     x, beats = torch.rand(1, 4, 900), torch.tensor([[100, 300, 500]])

@@ -195,6 +195,9 @@ ROUND = 64
 DOUBT = 3.0
 """Logit, either way, below which a beat is looked at again without some of its leads."""
 
+UNJUDGED = -20.0
+"""Logit of a beat that is not judged: as good as none."""
+
 MOST_VIEWS = 4
 """How often it is looked at again at most, each time without one lead, or that share of many leads."""
 
@@ -229,6 +232,9 @@ class BeatSegmenter(nn.Module):
         a beat is late, as the one after a premature beat is.
     before, after : int, default=54, 81
         Samples that are cut out before and after the R peak.
+    edge : int, default=3
+        A beat whose R peak is one of so many samples at either end of the ECG is not judged: what is there
+        is one slope of a wave, or where a filter ends.
     width : int, default=24
         Channels of the first level; the next levels have a third and a half again.
     n_features : int, default=48
@@ -258,6 +264,7 @@ class BeatSegmenter(nn.Module):
         n_rhythm: int = 0,
         before: int = 54,
         after: int = 81,
+        edge: int = 3,
         width: int = 24,
         n_features: int = 48,
         dropout: float = 0.3,
@@ -265,7 +272,7 @@ class BeatSegmenter(nn.Module):
         super().__init__()
         self.channels = slice(first_channel, n_channels - n_rhythm)
         self.rhythm = slice(n_channels - n_rhythm, n_channels)
-        self.before, self.after = before, after
+        self.before, self.after, self.edge = before, after, edge
         widths = (n_channels - n_rhythm - first_channel, width, 4 * width // 3, 2 * width)
         self.encoder = nn.Sequential(
             *(
@@ -306,6 +313,8 @@ class BeatSegmenter(nn.Module):
         if not self.training:
             again = torch.nonzero(logits.amax(dim=1).abs() < DOUBT)[:, 0]
             logits = logits.index_copy(0, again, self._look_again(cut[again], rhythm[again], logits[again]))
+        whole = (peaks >= self.edge) & (peaks < x.shape[2] - self.edge)
+        logits = logits.masked_fill(~whole[:, None], UNJUDGED)
         laid = logits.new_zeros(*heartbeats.shape, self.n_maps)
         return laid.index_put((ecg, beat), logits).transpose(1, 2)
 
