@@ -33,6 +33,11 @@ def write(path: Path, text: str) -> None:
     write_text(path, text)
 
 
+def record_paths(folder: Path) -> list[Path]:
+    """Return the WFDB records in a folder and below it."""
+    return sorted(path.with_suffix("") for path in folder.rglob("*.hea"))
+
+
 def fingerprint(estimator: Any, *data: Any) -> str:
     """Return a hash of an estimator's parameters but its seed, the package's version and the data's marks."""
     params = {

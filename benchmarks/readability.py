@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _tables import markdown, write
+from _tables import markdown, record_paths, write
 from tqdm.auto import tqdm
 
 from skecgattn.records import Record, read_record, unreadable_stretches
@@ -34,11 +34,6 @@ def marked(record: Record) -> np.ndarray:
     return mask
 
 
-def records(folder: Path) -> list[Path]:
-    """Return the records in a folder and below it."""
-    return sorted(path.with_suffix("") for path in folder.rglob("*.hea"))
-
-
 def main() -> None:
     """Measure and write the table."""
     parser = argparse.ArgumentParser(
@@ -51,7 +46,7 @@ def main() -> None:
     data = Path(os.environ["SKECGATTN_DATA"])
     rows: list[dict[str, Any]] = []
     for name in ("mitdb", "ludb", "cinc2021_samples"):
-        shares = {path.name: marked(read_record(path)) for path in tqdm(records(data / name), desc=name)}
+        shares = {path.name: marked(read_record(path)) for path in tqdm(record_paths(data / name), desc=name)}
         most = sorted(shares, key=lambda record: -int(shares[record].sum()))[:2]
         rows.append(
             {

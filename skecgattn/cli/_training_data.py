@@ -277,7 +277,7 @@ def labels_from_dx(
 
     With a code for the normal label only records with one of the codes are taken: the others are neither.
     """
-    diagnoses = [_dx(record) for record in records]
+    diagnoses = [diagnosis_codes(record) for record in records]
     found = Counter(code for given in diagnoses for code in given)
     listing = ", ".join(f"{code} {SNOMED.get(code, '?')} ({n})" for code, n in found.most_common(12))
     if not found:
@@ -306,7 +306,8 @@ def labels_from_dx(
     return [record for record, _ in kept], [given for _, given in kept]
 
 
-def _dx(record: Record) -> set[str]:
+def diagnosis_codes(record: Record) -> set[str]:
+    """Return the codes of a header's ``#Dx:`` line."""
     lines = [line.lstrip("# ").partition(":") for line in record.comments]
     return {
         code.strip()
