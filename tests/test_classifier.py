@@ -946,6 +946,20 @@ def test_maps_are_in_the_time_of_the_ecg(rate):
     assert n_found > 60
 
 
+def test_beats_at_the_ends_are_found_but_not_judged(binary, fitted):
+    X, n_cut = binary[0], 0
+    for ecg, beats in zip(X, fitted.locate(X, threshold=0.0)):
+        first = int(beats["sample"][1]) - 1  # 8 ms before the R peak
+        cut = fitted.locate(ecg[None, :, first:], threshold=0.0)[0][:-1]  # the last may lie at the other end
+        at_the_end = cut["sample"] * 1000 < 15 * RATE
+        assert cut["score"][~at_the_end].min() > 1e-6
+        if at_the_end.any():
+            n_cut += 1
+            assert cut["score"][at_the_end].max() < 1e-6
+            assert cut["start"][1] > 0.2 * (beats["sample"][2] - beats["sample"][1])
+    assert n_cut > len(X) / 2
+
+
 @pytest.mark.parametrize("heart_rate", [30, 200])
 @pytest.mark.parametrize("n_leads", [1, 12])
 def test_locate_for_any_rate_and_leads(n_leads, heart_rate):
