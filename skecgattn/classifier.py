@@ -589,8 +589,8 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         """List the abnormal beats.
 
         Heartbeats come from a detector (:func:`skecgattn.beats.detect_heartbeats`), their scores from the
-        map around each R peak times the probability of the map's class. A heartbeat whose R peak lies within
-        15 ms of an ECG's ends is not judged: one side of it was not recorded.
+        map around each R peak times the probability of the map's class. The "beat" segmenter
+        does not judge a heartbeat whose R peak lies within 15 ms of an ECG's ends: one side of it is missing.
 
         Parameters
         ----------
