@@ -24,17 +24,16 @@ from _tables import (
     Rows,
     areas,
     cell,
-    epochs,
-    fingerprint,
     make_parser,
     markdown,
     paired,
     record_paths,
-    train,
+    train_all,
+    value,
     windows,
 )
+from scipy.stats import bootstrap
 from sklearn.metrics import precision_score, recall_score, roc_auc_score
-from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
 from skecgattn import AttentionECGClassifier
@@ -45,9 +44,6 @@ from skecgattn.records import read_record
 METHODS: dict[str, dict[str, Any]] = {"default": {}, "classifier alone": {"segmenter": None}}
 LEADS = ("II", "V1")
 WINDOW = round(10 * RATE)
-
-N_RESAMPLES = 1000
-"""Draws of records for an interval."""
 
 DIAGNOSES = {
     "S": {
@@ -104,68 +100,71 @@ def read(path: Path) -> np.ndarray:
     return np.array([ecg[:, start : start + WINDOW] for start in starts])
 
 
-def load(data: Path) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Return the windows, the record each is of, and the records' labels [S, V] of both databases."""
-    loaded = {}
-    sources = {
-        "Challenge 2021": challenge(data / "cinc2021_samples"),
-        "LUDB": ludb(data / "ludb"),
-    }
+def load(data: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return the windows, the record each is of, the records' labels [S, V] and their databases."""
+    sources = {"Challenge 2021": challenge(data / "cinc2021_samples"), "LUDB": ludb(data / "ludb")}
+    parts, labels, databases = [], [], []
     for name, records in sources.items():
-        found = [(read(path), shown) for path, shown in tqdm(list(records), desc=name)]
-        found = [(parts, shown) for parts, shown in found if len(parts)]
-        owner = np.repeat(np.arange(len(found)), [len(parts) for parts, _ in found])
-        loaded[name] = np.concatenate([parts for parts, _ in found]), owner, np.array([y for _, y in found])
-    return loaded
+        for path, shown in tqdm(list(records), desc=name):
+            found = read(path)
+            if len(found):
+                parts.append(found)
+                labels.append(shown)
+                databases.append(name)
+    owner = np.repeat(np.arange(len(parts)), list(map(len, parts)))
+    return np.concatenate(parts), owner, np.array(labels), np.array(databases)
 
 
-def interval(y: np.ndarray, score: np.ndarray) -> tuple[float, float]:
+def interval(y: np.ndarray, score: np.ndarray) -> dict[str, float]:
     """Return the 95% interval of the area under the curve over draws of records, by percentiles."""
-    rng = np.random.RandomState(0)
-    groups = [score[y == 0], score[y == 1]]
-    truth = np.repeat([0, 1], [len(group) for group in groups])
-    drawn = [
-        roc_auc_score(truth, np.concatenate([rng.choice(group, len(group)) for group in groups]))
-        for _ in range(N_RESAMPLES)
-    ]
-    low, high = np.percentile(drawn, [2.5, 97.5])
-    return float(low), float(high)
+
+    def area(negative: np.ndarray, positive: np.ndarray) -> float:
+        truth = np.repeat([0, 1], [len(negative), len(positive)])
+        return roc_auc_score(truth, np.concatenate([negative, positive]))
+
+    groups = (score[y == 0], score[y == 1])
+    drawn = bootstrap(groups, area, n_resamples=1000, method="percentile", vectorized=False, rng=0)
+    return {"low": float(drawn.confidence_interval.low), "high": float(drawn.confidence_interval.high)}
 
 
-def run(clf: AttentionECGClassifier, X: np.ndarray, owner: np.ndarray, y: np.ndarray) -> dict[str, Any]:
-    """Score the records of a database."""
+def run(clf: AttentionECGClassifier, seconds: float, test: tuple) -> dict[str, Any]:
+    """Score the records of each database."""
+    X, owner, y, databases = test
     decision = np.full(y.shape, -np.inf)
     np.maximum.at(decision, owner, clf.decision_function(X))
     told: dict[str, Any] = {"average": None, "zero_division": 0}
-    bounds = {label: interval(y[:, k], decision[:, k]) for k, label in enumerate(LABELS)}
-    return {
-        "records": len(y),
-        "positive": dict(zip(LABELS, y.sum(axis=0).tolist())),
-        "AUC": areas(y, decision),
-        "AUC, low": {label: low for label, (low, _) in bounds.items()},
-        "AUC, high": {label: high for label, (_, high) in bounds.items()},
-        "recall": dict(zip(LABELS, map(float, recall_score(y, decision > 0, **told)))),
-        "precision": dict(zip(LABELS, map(float, precision_score(y, decision > 0, **told)))),
-    }
+    row = {}
+    for name in np.unique(databases).tolist():
+        truth, score = y[databases == name], decision[databases == name]
+        row[name] = {
+            "records": len(truth),
+            "positive": dict(zip(LABELS, truth.sum(axis=0).tolist())),
+            "AUC": areas(truth, score),
+            "AUC, 95%": {label: interval(truth[:, k], score[:, k]) for k, label in enumerate(LABELS)},
+            "recall": dict(zip(LABELS, map(float, recall_score(truth, score > 0, **told)))),
+            "precision": dict(zip(LABELS, map(float, precision_score(truth, score > 0, **told)))),
+        }
+    return row
 
 
 def table(rows: Rows) -> str:
     """Return the results as Markdown: mean ± standard deviation over seeds."""
     body, differences = [], []
-    for name in rows.names("database"):
-        ours = rows.select(database=name, method="default")
+    ours = rows.select(method="default")
+    for name in ("Challenge 2021", "LUDB"):
         for label in LABELS:
             for method in rows.names("method", METHODS):
-                there = rows.select(database=name, method=method)
-                if not there:
-                    continue
-                shown = f"{there[0]['positive'][label]} of {there[0]['records']}"
-                low, high = (np.mean([row[f"AUC, {end}"][label] for row in there]) for end in ("low", "high"))
-                cells = [cell(there, what, label) for what in ("AUC", "recall", "precision")]
+                there = rows.select(method=method)
+                positive, records = there[0][name]["positive"][label], there[0][name]["records"]
+                low, high = (
+                    np.mean([value(row, name, "AUC, 95%", label, end) for row in there])
+                    for end in ("low", "high")
+                )
+                cells = [cell(there, name, what, label) for what in ("AUC", "recall", "precision")]
                 cells.insert(1, f"{low:.3f} to {high:.3f}")
-                body.append([name, label, shown, method, len(there), *cells])
+                body.append([name, label, f"{positive} of {records}", method, len(there), *cells])
                 if method != "default":
-                    differences.append([name, label, method, paired(ours, there, "AUC", label)])
+                    differences.append([name, label, method, paired(ours, there, name, "AUC", label)])
     header = ["database", "label", "records", "method", "seeds", "AUC", "95%", "recall", "precision"]
     return "\n".join(
         [
@@ -184,30 +183,14 @@ def table(rows: Rows) -> str:
 
 
 def main() -> None:
-    """Train on DS1 what is not saved, score both databases and write the tables."""
+    """Run the methods asked for and write the tables."""
     parser = make_parser(__doc__, methods=METHODS, models=True)
     options = parser.parse_args()
     if "SKECGATTN_DATA" not in os.environ:
         parser.error("SKECGATTN_DATA must name the folder with mitdb, ludb and cinc2021_samples")
-    databases = load(Path(os.environ["SKECGATTN_DATA"]))
+    test = load(Path(os.environ["SKECGATTN_DATA"]))
     training = windows("ds1", options.records)
-    rows = Rows(options.output / "transfer.json", table)
-    jobs = [(seed, method) for seed in range(options.seeds) for method in options.methods]
-    for seed, method in (bar := tqdm(jobs, desc="trainings")):
-        bar.set_postfix_str(f"{method}, seed {seed}")
-        clf = AttentionECGClassifier(RATE, random_state=seed, **METHODS[method], **epochs(options))
-        settings = {
-            name: fingerprint(clf, training[0].shape, X.shape, y.sum(axis=0).tolist())
-            for name, (X, _, y) in databases.items()
-        }
-        key = {"method": method, "seed": seed}
-        missing = [name for name in databases if not rows.done(settings[name], database=name, **key)]
-        if missing:
-            with threadpool_limits(1):
-                trained = train(clf, *training[:3], options.models).estimator
-                for name in missing:
-                    scores = run(trained, *databases[name])
-                    rows.add(settings[name], scores, database=name, **key)
+    train_all(Rows(options.output / "transfer.json", table), options, METHODS, training, test, run)
 
 
 if __name__ == "__main__":
