@@ -33,8 +33,10 @@ def make_front_end(estimator: Any) -> FrontEnd:
         If `band` is no pair of frequencies.
     """
     band = estimator.band
-    if band is not None and (len(band) != 2 or not all(f is None or isinstance(f, Real) for f in band)):
-        raise ValueError(f"band must be None or two frequencies (low, high) in Hz or None, got {band!r}.")
+    if band is not None and (len(band) != 2 or not all(f is None or _is_positive(f) for f in band)):
+        raise ValueError(
+            f"band must be None or two frequencies (low, high), each above 0 Hz or None, got {band!r}."
+        )
     return FrontEnd(
         estimator.sampling_rate,
         estimator.resample_to,
@@ -43,6 +45,10 @@ def make_front_end(estimator: Any) -> FrontEnd:
         _reads_rhythm(estimator.segmenter) if estimator.rhythm == "auto" else estimator.rhythm,
         estimator.contrast,
     )
+
+
+def _is_positive(frequency: Any) -> bool:
+    return isinstance(frequency, Real) and not isinstance(frequency, bool) and float(frequency) > 0
 
 
 def _reads_rhythm(segmenter: Any) -> bool:
@@ -144,6 +150,32 @@ def build_for(estimator: Any, channels: Channels) -> JointNetwork:
             _check_output("segmenter", network.segmenter(*inputs), allowed)
         _check_output("classifier", network.classifier(few), {(len(few), labels.n_outputs)})
     return network
+
+
+def check_same_network(estimator: Any, network: JointNetwork) -> None:
+    """Refuse to go on with a network that the estimator's parameters do not make any more.
+
+    Raises
+    ------
+    ValueError
+        If layers, or what the classifier reads, are others.
+    """
+    wanted = build_network(estimator)
+    if any(_layout(one) != _layout(two) for one, two in zip(_parts(wanted), _parts(network), strict=True)):
+        raise ValueError(
+            "training cannot go on: segmenter, classifier, width, dropout, read_whole, read_beats or another "
+            "parameter of the network was set after fit, which needs a fit with warm_start=False."
+        )
+
+
+def _parts(network: JointNetwork) -> tuple[Any, ...]:
+    return network.segmenter, network.classifier, network.read_whole, network.read_beats
+
+
+def _layout(part: Any) -> tuple[str, list[tuple[str, torch.Size]]]:
+    """Return what tells one untrained part of a network from another."""
+    shapes = part.state_dict() if isinstance(part, torch.nn.Module) else {}
+    return repr(part), [(name, value.shape) for name, value in shapes.items()]
 
 
 def make_plan(estimator: Any, samples: Samples, training: NDArray[np.intp], seed: int) -> Plan:

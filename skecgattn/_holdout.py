@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.model_selection import ShuffleSplit, StratifiedGroupKFold, StratifiedShuffleSplit
 
@@ -15,7 +16,7 @@ def check_groups(groups: ArrayLike | None, n_samples: int) -> NDArray | None:
     Raises
     ------
     ValueError
-        If there is not one entry an ECG.
+        If there is not one entry an ECG, or one is missing.
     """
     if groups is None:
         return None
@@ -24,6 +25,8 @@ def check_groups(groups: ArrayLike | None, n_samples: int) -> NDArray | None:
         raise ValueError(
             f"groups must have one entry an ECG, shape ({n_samples},), got shape {groups.shape}."
         )
+    if pd.isna(groups).any():
+        raise ValueError("groups must name the patient of every ECG, got a missing one.")
     return groups
 
 

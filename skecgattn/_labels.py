@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, Self
 
 import numpy as np
@@ -189,6 +190,13 @@ class Labels:
                 "class_weight for multilabel y must be 'balanced' or a list with one dict a label, got "
                 f"{class_weight!r} for {self.n_outputs} labels."
             )
+        if unknown := {key for row in given for key in row} - {0, 1}:
+            raise ValueError(
+                "class_weight for multilabel y must have the keys 0 and 1 alone in each dict, got "
+                f"{sorted(map(repr, unknown))}."
+            )
+        for row in given:
+            _check_weights(row)
         return np.array([[row.get(0, 1.0), row.get(1, 1.0)] for row in given], dtype=float)
 
     def _weights_of_classes(self, target: NDArray, weight: NDArray, class_weight: Any) -> NDArray:
@@ -201,9 +209,18 @@ class Labels:
                 "class_weight is a list, which is for multilabel y: expected a dict or 'balanced'."
             )
         labels = self.classes.tolist()
-        if unknown := set(class_weight) - set(labels):
+        # as in scikit-learn: a fold may lack a class that all have weights
+        if (unknown := set(class_weight) - set(labels)) and set(labels) - set(class_weight):
             raise ValueError(f"class_weight has labels that are no classes: {sorted(map(str, unknown))}.")
+        _check_weights(class_weight)
         return np.array([class_weight.get(label, 1.0) for label in labels], dtype=float)
+
+
+def _check_weights(given: dict) -> None:
+    """Refuse weights that are no finite numbers from 0 on."""
+    for label, weight in given.items():
+        if not isinstance(weight, Real) or not 0 <= float(weight) < float("inf"):
+            raise ValueError(f"class_weight must hold numbers of 0 and more, got {weight!r} for {label!r}.")
 
 
 def _check_columns(y: NDArray, names: NDArray | None, classes: ArrayLike | None) -> NDArray:

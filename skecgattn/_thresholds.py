@@ -14,6 +14,9 @@ FALSE_ALARMS = 0.003
 THRESHOLD_RANGE = (0.1, 1.0)
 """Bounds of the learned threshold, as shares of the highest score that ECGs with the label typically have."""
 
+LOWEST = 1e-3
+"""Smallest threshold that is learned: lower scores are of networks that mark nothing."""
+
 NOTHING_LEARNED = 0.5
 """Threshold before ECGs with the label, and beats without it, were seen."""
 
@@ -25,7 +28,8 @@ def learn_threshold(
 
     All beats of an ECG without the label are normal: all but a share of `FALSE_ALARMS` stay below the
     threshold. Some beat of an ECG with the label is abnormal: its score, which is low where a class is rare
-    and hard to tell, says in what range thresholds make sense. The bounds are shares of its median.
+    and hard to tell, says in what range thresholds make sense. The bounds are shares of its median; but where
+    that is next to nothing, the map shows nothing, and the threshold is `LOWEST`.
 
     Parameters
     ----------
@@ -45,7 +49,7 @@ def learn_threshold(
     if not highest or not len(normal):
         return before
     low, high = np.median(highest) * np.array(THRESHOLD_RANGE)
-    return float(np.clip(np.quantile(normal, 1 - FALSE_ALARMS), low, high))
+    return max(LOWEST, float(np.clip(np.quantile(normal, 1 - FALSE_ALARMS), low, high)))
 
 
 def check_thresholds(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, Self
@@ -20,13 +21,13 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from ._artefacts import add_artefacts
-from ._build import build_for, make_front_end, make_plan, minimum_length
+from ._build import build_for, check_same_network, make_front_end, make_plan, minimum_length
 from ._calibration import learn_levels
 from ._frontend import FrontEnd
 from ._holdout import check_groups, hold_out
 from ._labels import Labels
 from ._reading import Reader, chunks
-from ._thresholds import NOTHING_LEARNED, check_thresholds
+from ._thresholds import LOWEST, NOTHING_LEARNED, check_thresholds
 from ._validation import check_ecg, check_lead_names
 from .beats import select_beats
 from .exceptions import TrainingDivergedError
@@ -430,18 +431,20 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         ECGWarning
             If a lead is flat, or the values are hardly millivolts.
         ConvergenceWarning
-            If training was interrupted from the keyboard; the estimator is usable.
+            If training was interrupted, from the keyboard or by a callback; the estimator is usable.
+            If hardly a heartbeat has a score for a class, even where ECGs have its label.
         """
         keep = self.warm_start and hasattr(self, "network_")
-        plan, training, held_out = self._prepare(
-            X,
-            y,
-            sample_weight,
-            groups,
-            learn=True,
-            build=not keep,
-            early_stopping=self.early_stopping,
-        )
+        with _unchanged_on_error(self):
+            plan, training, held_out = self._prepare(
+                X,
+                y,
+                sample_weight,
+                groups,
+                learn=True,
+                build=not keep,
+                early_stopping=self.early_stopping,
+            )
         self._train(plan, training, held_out)
         self._learn_levels(plan, training if held_out is None else held_out)
         return self
@@ -483,7 +486,8 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
             If the loss becomes NaN or infinite; the estimator then has the last good weights.
         """
         first = not hasattr(self, "network_")
-        plan, samples, _ = self._prepare(X, y, sample_weight, learn=first, build=first, classes=classes)
+        with _unchanged_on_error(self):
+            plan, samples, _ = self._prepare(X, y, sample_weight, learn=first, build=first, classes=classes)
         history = [] if first else self.history_
         n_before = len(history)
         plan = replace(plan, max_epochs=1, schedule="constant", seed=plan.seed + n_before)
@@ -725,6 +729,9 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
                 self.network_ = build_for(self, channels)
             self.intercept_ = np.zeros(self._labels.n_outputs)
             self.thresholds_ = np.full(len(self.map_labels_), NOTHING_LEARNED)
+        else:
+            with seeded(seed, plan.device):
+                check_same_network(self, self.network_)
         if held_out is not None:
             return plan, samples[training], replace(samples, noisy=None)[held_out]
         # a selection is a copy, which may be most of the memory
@@ -763,6 +770,13 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         self.intercept_, self.thresholds_ = learn_levels(
             self._reader(), samples, plan.objective, plan.task, self.thresholds_
         )
+        if unmarked := [label for label, at in zip(self.map_labels_, self.thresholds_) if at <= LOWEST]:
+            warnings.warn(
+                f"Heartbeats have next to no score for {unmarked}, even in ECGs with the label: locate will "
+                "find hardly any. Try a lower lr, more epochs, or more ECGs.",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
 
     # --- prediction -------------------------------------------------------------------------------
 
@@ -803,3 +817,15 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
 def _dense(y: Any) -> Any:
     """Return an indicator matrix as an array where it is sparse; other labels as they are."""
     return y.toarray() if issparse(y) else y  # type: ignore[attr-defined]
+
+
+@contextmanager
+def _unchanged_on_error(estimator: Any) -> Iterator[None]:
+    """Give an estimator back what it had learned, where its next training fails before it begins."""
+    before = vars(estimator).copy()
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise

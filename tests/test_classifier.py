@@ -464,6 +464,7 @@ class Spy(Callback):
         self.weights.append([w.detach().clone() for w in net.module_.parameters()])
 
 
+@pytest.mark.filterwarnings("ignore:Heartbeats have next to no score")
 def test_best_weights_are_restored(binary):
     X, y, groups = binary
     spy = Spy()
@@ -621,7 +622,13 @@ def test_warm_start_refuses_another_task(binary):
     warm.set_params(normal_class="auto")
     assert warm.map_labels_ == ["V"]
     assert_usable(warm, X)
-    assert_usable(warm.set_params(segmenter=None).fit(X, y), X)  # the network is the one it was built as
+    for other in ({"segmenter": None}, {"width": 8}, {"dropout": 0.5}, {"read_whole": False}):
+        changed = pickle.loads(pickle.dumps(warm)).set_params(**other)
+        with pytest.raises(ValueError, match=r"dropout, read_whole, .* needs a fit with warm_start=False"):
+            changed.fit(X, y)
+        with pytest.raises(ValueError, match="training cannot go on"):
+            changed.partial_fit(X, y)
+    assert_usable(warm.fit(X, y), X)
     number = small(warm_start=True, max_epochs=1).fit(X, (y == "V").astype(int))
     with pytest.raises(ValueError, match=r"got columns \[0, 1\], expected \[0, 1\] with 0 normal"):
         number.fit(X, np.stack([y == "V", y == "N"], axis=1).astype(int))
@@ -633,6 +640,44 @@ def test_a_parameter_that_was_set_after_fit_is_named(binary, fitted):
     for ask in (clf.predict, clf.segment, clf.locate, lambda X: clf.partial_fit(X, y)):
         with pytest.raises(ValueError, match="4 channels of 2 leads, the network was trained with 14"):
             ask(X)
+
+
+@pytest.mark.parametrize("broken", ["class_weight", "one class", "callable", "interrupted"])
+def test_a_training_that_fails_before_it_begins_changes_nothing(binary, fitted, monkeypatch, broken):
+    X, y, _ = binary
+    clf = pickle.loads(pickle.dumps(fitted))
+    before = vars(clf).copy()
+    other, error = np.where(y == "V", "PVC", "sinus rhythm"), ValueError
+    if broken == "class_weight":
+        clf.set_params(class_weight={"V": 2})
+    elif broken == "one class":
+        other = np.full(len(y), "PVC")
+    elif broken == "callable":
+        clf.set_params(classifier=lambda n_channels, n_outputs: None)
+        error = TypeError
+    else:
+        monkeypatch.setattr("skecgattn.classifier.make_plan", interrupt)
+        error = KeyboardInterrupt
+    with pytest.raises(error):
+        clf.fit(X[:, :1], other)
+    clf.set_params(class_weight=None, classifier="convolutional")
+    assert vars(clf) == before  # the same objects
+    np.testing.assert_array_equal(clf.predict_proba(X), fitted.predict_proba(X))
+
+
+def interrupt(*args):
+    raise KeyboardInterrupt
+
+
+def test_a_network_that_marks_nothing_locates_nothing_and_says_so():
+    X, y, _, _ = make_ecg(
+        60, n_patients=12, sampling_rate=180, label="frequent", classes=["V"], random_state=0
+    )
+    clf = AttentionECGClassifier(180, lr=0.1, max_epochs=3, batch_size=16, random_state=0)
+    with pytest.warns(ConvergenceWarning, match=r"next to no score for \['V'\].* Try a lower lr"):
+        clf.fit(X, y)
+    assert clf.segment(X).max() < 1e-3
+    assert not any(map(len, clf.locate(X)))
 
 
 class StopAt(Callback):
@@ -1094,9 +1139,13 @@ def test_unknown_parameter_values(binary, params):
     [
         ({"band": (0.5,)}, r"band must be None or two frequencies .* got \(0.5,\)"),
         ({"band": ("low", "high")}, "band must be None or two frequencies"),
+        ({"band": (0, 40)}, r"band must be None or two frequencies .* above 0 Hz or None, got \(0, 40\)"),
         ({"band": (30, 5)}, "low must be below high"),
         ({"normal_class": "S"}, r"normal_class='S' is not among the classes \['N', 'V'\]"),
         ({"class_weight": {"S": 2}}, r"class_weight has labels that are no classes: \['S'\]"),
+        ({"class_weight": {"N": 1, "V": -2}}, "class_weight must hold numbers of 0 and more, got -2 for 'V'"),
+        ({"class_weight": {"N": float("nan")}}, "class_weight must hold numbers of 0 and more, got nan for"),
+        ({"class_weight": {"N": "much"}}, "class_weight must hold numbers of 0 and more, got 'much' for 'N'"),
         ({"class_weight": [{0: 1, 1: 2}]}, "class_weight is a list, which is for multilabel y"),
         ({"objective": "multiple_instance", "segmenter": None}, "needs a segmenter, got segmenter=None"),
     ],
@@ -1112,6 +1161,22 @@ def test_class_weight_of_labels_is_checked(multilabel, class_weight):
     X, y, _ = multilabel
     with pytest.raises(ValueError, match="must be 'balanced' or a list with one dict a label"):
         small(class_weight=class_weight).fit(X, y)
+
+
+def test_class_weight_of_labels_has_no_other_keys(multilabel):
+    X, y, _ = multilabel
+    with pytest.raises(ValueError, match=r"the keys 0 and 1 alone in each dict, got .*'yes'"):
+        small(class_weight=[{0: 1, 1: 5}, {0: 1, "yes": 2}]).fit(X, y)
+
+
+def test_class_weight_may_name_a_class_that_a_fold_lacks(binary):
+    X, y, _ = binary
+    weights = {"N": 1, "V": 3}
+    one, two = (
+        small(max_epochs=1, class_weight=weight).fit(X, y).predict_proba(X)
+        for weight in (weights, {**weights, "S": 2})
+    )
+    np.testing.assert_array_equal(one, two)
 
 
 def spoilt(X, place, value):
