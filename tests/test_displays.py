@@ -5,12 +5,15 @@ from __future__ import annotations
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.colors import to_rgb
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 
+from skecgattn import AttentionECGClassifier
+from skecgattn.datasets import make_ecg
 from skecgattn.inspection import AttentionMapDisplay, BeatGalleryDisplay, TrainingHistoryDisplay
 from skecgattn.preprocessing import Resampler
 
@@ -119,6 +122,20 @@ def test_grid_is_ruled_every_1_and_5_mm_from_zero():
             np.testing.assert_allclose(lines / unit, np.rint(lines / unit), atol=1e-6)
             assert limits[0] <= lines[0] < limits[0] + unit
             assert limits[1] - unit < lines[-1] <= limits[1]
+
+
+def test_what_the_estimator_knows_is_drawn():
+    named = Dummy()
+    named.lead_names = ["II", "V1"]
+    assert AttentionMapDisplay.from_estimator(named, ecg()).lead_names == ["II", "V1"]
+    assert AttentionMapDisplay.from_estimator(named, ecg(n_leads=3)).lead_names is None
+    X, y, *_ = make_ecg(20, n_leads=1, duration=5, sampling_rate=100, label="frequent", random_state=0)
+    table = pd.DataFrame(X[:, 0], columns=[f"at {k}" for k in range(X.shape[2])])
+    clf = AttentionECGClassifier(max_epochs=1, width=4, random_state=0).fit(table, y)
+    for rate in (None, 100):  # without a rate of its own the estimator locates nothing
+        display = AttentionMapDisplay.from_estimator(clf, table, sample=3, sampling_rate=rate)
+        np.testing.assert_array_equal(display.ecg[0], X[3, 0])
+        np.testing.assert_allclose(next(iter(display.maps.values())), clf.segment(table)[3], atol=1e-6)
 
 
 def test_leads_are_stacked_on_coarse_lines_in_their_order():

@@ -515,6 +515,24 @@ def test_scorers_request_beats_by_any_name_and_survive_pickling(ecgs):
     np.testing.assert_allclose(result["test_score"], 1.0)
 
 
+def test_beat_scorer_refuses_another_sampling_rate(ecgs):
+    X, y, beats = ecgs
+    model = make_pipeline(Threshold(0.7)).fit(X, y)
+    model[-1].sampling_rate = 50
+    scorer = metrics.make_beat_scorer(label="V", sampling_rate=100)
+    with pytest.raises(ValueError, match=r"sampling_rate of the scorer is 100, but Threshold .* of 50 Hz"):
+        scorer(model, X, y, beats=beats)
+    model[-1].sampling_rate = 100.0
+    assert scorer(model, X, y, beats=beats) == 1.0
+
+
+def test_symbols_may_be_bytes():
+    true = [np.array([(50, b"V"), (150, b"N")], dtype=[("sample", "i8"), ("symbol", "S1")])]
+    found = [np.array([(50, "V")], dtype=[("sample", "i8"), ("label", "U1")])]
+    assert metrics.beat_detection(true, found, label="V", sampling_rate=100).f1 == 1
+    assert metrics.pointing_game(np.eye(1, 200, 50), true, label="V") == 1
+
+
 def test_scorers_say_what_is_missing(ecgs):
     X, y, beats = ecgs
     scorer = metrics.make_beat_scorer(label="V", sampling_rate=100)

@@ -170,8 +170,8 @@ class AttentionMapDisplay:
         """Draw one ECG with the map of a fitted estimator.
 
         The map is ``estimator.segment(X, target=target)``, the located beats are ``estimator.locate(X)``
-        where the estimator has that method. Of a pipeline the ECG before its transformers is drawn, in mV;
-        where they resample, map and located beats are stretched to it.
+        where the estimator has that method and knows the sampling rate. Of a pipeline the ECG before its
+        transformers is drawn, in mV; where they resample, map and located beats are stretched to it.
 
         Parameters
         ----------
@@ -188,7 +188,7 @@ class AttentionMapDisplay:
             Samples a second of `X`. None takes ``estimator.sampling_rate`` (of a pipeline's last step, times
             the factor by which its transformers resample).
         lead_names : sequence of n_leads str, default=None
-            Names of the leads.
+            Names of the leads. None takes ``estimator.lead_names``.
         beats : structured array, or sequence of n_samples of them, default=None
             Annotated beats of the ECG drawn, or of all of `X`, with the fields ``sample`` and ``symbol``.
         **plot_kw : dict
@@ -209,15 +209,20 @@ class AttentionMapDisplay:
         ecgs = check_ecgs(X)
         n_samples, _, n_timesteps = ecgs.shape
         sample = check_sample(sample, n_samples)
-        seen = ecgs[[sample]] if np.ndim(X) == 3 else ecgs[[sample], 0]
+        if hasattr(X, "iloc"):  # a DataFrame, whose columns the estimator may know
+            seen = X.iloc[[sample]]
+        else:
+            seen = ecgs[[sample]] if np.ndim(X) == 3 else ecgs[[sample], 0]
         model, seen = unpack_pipeline(estimator, seen)
         require_method(model, "segment")
         ratio = n_timesteps / np.shape(seen)[-1]
         found = None
-        if hasattr(model, "locate"):
+        if hasattr(model, "locate") and getattr(model, "sampling_rate", sampling_rate) is not None:
             found = rescale_beats(np.asarray(model.locate(seen)[0]), ratio, n_timesteps)
         if sampling_rate is None and (rate := getattr(model, "sampling_rate", None)) is not None:
             sampling_rate = float(rate * ratio)
+        if lead_names is None and len(names := getattr(model, "lead_names", None) or ()) == ecgs.shape[1]:
+            lead_names = names
         maps, located = {}, {}
         for one in target if isinstance(target, list | tuple | np.ndarray) else [target]:
             name = "attention map" if one is None else f"attention map, {one}"

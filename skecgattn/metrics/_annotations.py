@@ -65,7 +65,8 @@ def flatten(beats: Sequence[NDArray], field: str, name: str) -> tuple[NDArray, N
 def beat_roles(symbol: NDArray, symbols: tuple[str, ...], ignored: tuple[str, ...]) -> NDArray[np.int8]:
     """Return for each beat whether it is of the class scored, another, or to be left out."""
     roles = {**dict.fromkeys(ignored, IGNORED), **dict.fromkeys(symbols, POSITIVE)}
-    return np.array([roles.get(str(one), OTHER) for one in symbol], dtype=np.int8)
+    texts = (one.decode() if isinstance(one, bytes) else str(one) for one in symbol)
+    return np.array([roles.get(text, OTHER) for text in texts], dtype=np.int8)
 
 
 def _spans(window: NDArray, sample: NDArray, n_timesteps: int) -> tuple[NDArray, NDArray]:

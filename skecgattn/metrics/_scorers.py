@@ -30,15 +30,15 @@ _MAP_METRICS: dict[str, Callable[..., Any]] = {
 }
 
 
-def _respond(estimator: Any, method: str, X: ArrayLike, **kwargs: Any) -> Any:
-    """Call a method of the estimator, of the best one of a search, or of the last step of a pipeline."""
+def _unpack(estimator: Any, method: str, X: ArrayLike) -> tuple[Any, ArrayLike]:
+    """Return the estimator that has the method, the best of a search or the last of a pipeline, and its X."""
     if hasattr(estimator, method):
-        return getattr(estimator, method)(X, **kwargs)
+        return estimator, X
     if hasattr(estimator, "best_estimator_"):
-        return _respond(estimator.best_estimator_, method, X, **kwargs)
+        return _unpack(estimator.best_estimator_, method, X)
     if isinstance(estimator, Pipeline):
         before = estimator[:-1]
-        return _respond(estimator[-1], method, before.transform(X) if len(before) else X, **kwargs)
+        return _unpack(estimator[-1], method, before.transform(X) if len(before) else X)
     raise TypeError(
         f"estimator must have a method {method}(X); got {type(estimator).__name__}, which has none."
     )
@@ -119,7 +119,14 @@ class _BeatScorer(_BeatsScorer):
         self.options = options
 
     def _scores(self, estimator: Any, X: ArrayLike, beats: Sequence[NDArray]) -> dict[str, float]:
-        located = _respond(estimator, "locate", X)
+        locator, seen = _unpack(estimator, "locate", X)
+        rate, expected = getattr(locator, "sampling_rate", None), self.options["sampling_rate"]
+        if rate is not None and not np.isclose(rate, expected):
+            raise ValueError(
+                f"sampling_rate of the scorer is {expected}, but {type(locator).__name__} locates beats in "
+                f"ECGs of {rate} Hz. Steps before it must leave the sampling rate of X, and of beats, alone."
+            )
+        located = locator.locate(seen)
         result = beat_detection(beats, located, label=self.label, zero_division=0.0, **self.options)
         return {name: result[name] for name in self.names}
 
@@ -134,7 +141,8 @@ class _MapScorer(_BeatsScorer):
 
     def _scores(self, estimator: Any, X: ArrayLike, beats: Sequence[NDArray]) -> dict[str, float]:
         of_class = {} if self.target is None else {"target": self.target}
-        maps = np.asarray(_respond(estimator, "segment", X, **of_class))
+        segmenter, seen = _unpack(estimator, "segment", X)
+        maps = np.asarray(segmenter.segment(seen, **of_class))
         return {
             name: _MAP_METRICS[name](maps, beats, label=self.label, **self.options) for name in self.names
         }
@@ -177,7 +185,7 @@ def make_beat_scorer(
     Raises
     ------
     ValueError
-        If `metric` is unknown. When called: if no beats came.
+        If `metric` is unknown. When called: if no beats came, or the estimator's sampling rate is another.
 
     Notes
     -----
