@@ -591,6 +591,18 @@ def test_wfdb_symbols(tmp_path):
     assert back.beats["label"].tolist() == ["N", "V", "S"]
     with pytest.raises(ValueError, match="extension must be made of letters"):
         made.to_wfdb(tmp_path, extension="a1")
+    with pytest.raises(ValueError, match=r"and none of hea, dat, .* got 'dat'"):
+        made.to_wfdb(tmp_path, extension="dat")
+    # a model's class stays abnormal, whatever its symbol means to annotators, whose beats have no score
+    made.to_wfdb(tmp_path, symbols={"S": "L"})
+    back = RecordAnnotations.from_wfdb(tmp_path / "made", symbols={"S": "L"})
+    pd.testing.assert_frame_equal(back.beats[["label", "abnormal"]], made.beats[["label", "abnormal"]])
+    with quiet_wfdb() as wfdb:
+        wfdb.wrann("made", "atr", np.array([100, 200, 300]), list("NLV"), fs=100, write_dir=str(tmp_path))
+    back = RecordAnnotations.from_wfdb(tmp_path / "made", "atr")
+    assert back.beats["abnormal"].tolist() == [False, False, True]
+    with pytest.raises(ValueError, match=r"made\.csv is no annotation file"):
+        RecordAnnotations.from_wfdb(tmp_path / "made", "csv")
 
 
 def test_nothing_to_write(tmp_path):

@@ -165,6 +165,19 @@ def test_a_second_run_does_what_is_left(model, paths, output, tmp_path):
     assert contents(output) == before
 
 
+def test_a_segment_that_has_changed_is_annotated_again(model, paths, output):
+    with quiet_wfdb() as wfdb:
+        segments = [wfdb.rdheader(str(path)) for path in paths[:2]]
+    rows = [f"{path.name} {segment.sig_len}" for path, segment in zip(paths, segments)]
+    whole = paths[0].with_name("whole")
+    first = f"whole/2 2 {RATE} {sum(segment.sig_len for segment in segments)}"
+    whole.with_suffix(".hea").write_text("\n".join([first, *rows]) + "\n")
+    assert statuses(annotate_many(model, [whole], output)) == ["done"]
+    assert statuses(annotate_many(model, [whole], output)) == ["skipped"]
+    os.utime(paths[1].with_suffix(".dat"), ns=(0, 0))
+    assert statuses(annotate_many(model, [whole], output)) == ["done"]
+
+
 def test_files_of_others_are_left_alone(model, paths, output):
     output.mkdir()
     (output / "one.atr").write_bytes(b"of a cardiologist")

@@ -5,16 +5,19 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
 from skecgattn import records
 from skecgattn.cli import _cross_validation, app
 from skecgattn.cli._cross_validation import cross_validate
+from skecgattn.cli._inputs import list_records
 from skecgattn.cli._training_data import read_labels
 from skecgattn.datasets import make_ecg
 from skecgattn.datasets._wfdb import quiet_wfdb
@@ -135,6 +138,37 @@ def test_labels_of_several_rows_add_up(tmp_path):
     assert patients == {}
 
 
+def test_patients_of_a_table_that_names_records_by_their_paths(archive, tmp_path):
+    shutil.copytree(archive, tmp_path / "all" / "ecgs")
+    kinds = ("normal", "PVC")
+    rows = ["record,label,patient", *(f"ecgs/r{k},{kinds[k % 2]},{k // 2 or ''}" for k in range(6))]
+    (tmp_path / "labels.csv").write_text("\n".join(rows))
+    train = ["train", tmp_path / "all", "--labels", tmp_path / "labels.csv", "--folds", 0, "--epochs", 1]
+    result = invoke(*train, "--output", tmp_path / "m.skecg")
+    assert "6 records of 4 patients" in result.stdout  # the headers name those of r0 and r1
+    assert "no patient" not in result.stderr
+    (tmp_path / "patients.csv").write_text("record,patient\n" + "\n".join(f"ecgs/r{k},0" for k in range(5)))
+    for k in range(6):
+        header = tmp_path / "all" / "ecgs" / f"r{k}.hea"
+        lines = header.read_text().splitlines(keepends=True)
+        header.write_text("".join(line for line in lines if "patient" not in line))
+    (tmp_path / "labels.csv").write_text("\n".join(row.rpartition(",")[0] for row in rows))
+    result = invoke(*train, "--patients", tmp_path / "patients.csv", "--output", tmp_path / "m.skecg")
+    assert "6 records of 2 patients" in result.stdout
+    assert "1 of 6 records have no patient and are taken for one of their own each: r5" in result.stderr
+
+
+def test_records_of_one_name_are_refused(archive, tmp_path):
+    for visit in ("a", "b"):
+        shutil.copytree(archive, tmp_path / "all" / visit)
+    (tmp_path / "labels.csv").write_text("record,label\na/r0,PVC\nr1,normal\n")
+    train = ["train", tmp_path / "all", "--labels", tmp_path / "labels.csv", "--output", tmp_path / "m.skecg"]
+    assert "two records are called r0" in invoke(*train, code=2).stderr
+    (tmp_path / "labels.csv").write_text("record,label\na/r0,PVC\nb/r0,normal\n")
+    assert "several records called r0, one of them b/r0" in invoke(*train, code=2).stderr
+    assert not (tmp_path / "m.skecg").exists()
+
+
 def test_cross_validation_never_splits_a_patient(monkeypatch):
     seen = []
 
@@ -187,6 +221,70 @@ def test_annotate_goes_on_after_a_bad_record(archive, model, tmp_path):
     assert [line.split(":")[1].strip() for line in failed] == ["r1", "other", "nowhere"]
     assert "MLII" in failed[1]
     assert (tmp_path / "out" / "r0.skg").is_file()
+
+
+def write_csv(path, archive):
+    signal = read_record(archive / "r0").read(0, 20 * RATE)
+    np.savetxt(path, signal.T, "%.3f", ",", header=",".join(LEADS), comments="")
+
+
+def test_annotate_never_writes_over_a_recording(archive, model, tmp_path):
+    write_csv(tmp_path / "holter.csv", archive)
+    before = (tmp_path / "holter.csv").read_bytes()
+    run = ["annotate", tmp_path / "holter.csv", "--sampling-rate", RATE, "--model", model[0], "--csv"]
+    result = invoke(*run, "--output", tmp_path, "--overwrite", code=2)
+    assert "holter.csv is a recording and would be replaced: choose another --output" in result.stderr
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "holter.csv").write_text("name,age\n")
+    result = invoke(*run, "--output", tmp_path / "out", code=2)
+    assert "no table of heartbeats; --overwrite replaces it" in result.stderr
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["holter.csv"]
+    invoke(*run, "--output", tmp_path / "out", "--overwrite")
+    invoke(*run, "--output", tmp_path / "out")  # its own table it may replace
+    assert (tmp_path / "out" / "holter.csv").read_text().startswith("sample,time,start")
+    assert (tmp_path / "holter.csv").read_bytes() == before
+
+
+def test_annotate_goes_on_after_a_bad_table(archive, model, tmp_path):
+    write_csv(tmp_path / "good.csv", archive)
+    (tmp_path / "bad.csv").write_bytes(b"a\r" * 9)
+    (tmp_path / "out" / "r0.csv").mkdir(parents=True)
+    run = ["annotate", tmp_path / "bad.csv", tmp_path / "good.csv", archive / "r0", "--sampling-rate", RATE]
+    result = invoke(*run, "--csv", "--model", model[0], "--output", tmp_path / "out", "--json", code=1)
+    rows = {row["record"]: row for row in json.loads(result.stdout)}
+    assert {name: row["status"] for name, row in rows.items()} == {
+        "good": "done",
+        "r0": "failed",
+        "bad": "failed",
+    }
+    assert "must be a table of text" in rows["bad"]["error"]
+    assert "r0.csv" in rows["r0"]["error"]
+    assert (tmp_path / "out" / "good.csv").is_file()
+    result = invoke(*run[:2], *run[4:], "--model", model[0], "--output", tmp_path / "out", code=2)
+    assert "must be a table of text" in result.stderr
+
+
+def test_annotate_tells_the_labels_of_the_model(archive, tmp_path):
+    """A block is one of the model's abnormal classes, though its symbol is normal to others."""
+    rows = ["record,label", *(f"r{k},{'LBBB' if k % 2 else 'normal'}" for k in range(6))]
+    (tmp_path / "labels.csv").write_text("\n".join(rows))
+    train = ["train", archive, "--labels", tmp_path / "labels.csv", "--folds", 0, "--epochs", 1]
+    invoke(*train, "--window", 10, "--output", tmp_path / "m.skecg")
+    run = ["annotate", archive / "r0", "--model", tmp_path / "m.skecg", "--threshold", 0]
+    (row,) = json.loads(invoke(*run, "--output", tmp_path, "--csv", "--json").stdout)
+    table = pd.read_csv(tmp_path / "r0.csv")
+    assert len(table) == row["LBBB"] > 30
+    assert set(table["label"]) == {"LBBB"}
+    assert table["abnormal"].all()
+    report = ["report", archive / "r0", "-a", tmp_path / "r0.skg", "-o", tmp_path / "r.html", "--json"]
+    assert json.loads(invoke(*report).stdout)["summary"]["n_abnormal"] == len(table)
+    assert "no annotation file" in invoke(*report[:3], tmp_path / "m.skecg", *report[4:], code=2).stderr
+
+
+def test_folders_have_edf_files_of_either_case(tmp_path):
+    for name in ("a.edf", "b.EDF", "c.txt"):
+        (tmp_path / name).touch()
+    assert [path.name for path in list_records([tmp_path])] == ["a.edf", "b.EDF"]
 
 
 def test_evaluate_prints_the_scores(archive, found, tmp_path):

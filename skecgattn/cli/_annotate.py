@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from .._words import clock, counted
-from ._console import FAILED, bars, make_table, plain_messages, print_json, print_table, say
+from ._console import FAILED, bars, make_table, plain_messages, print_json, print_table, reason, say
 from ._inputs import by_label, list_records, open_record, pairs, split, thresholds
 from ._options import MODEL, Jobs, Json, Quiet, SamplingRate, Threshold
 
@@ -27,6 +29,9 @@ Exit code 1: some records could not be annotated; the table and a line each say 
 """
 
 BARE = (".csv", ".npy")
+
+HEADING = "sample,time,start,stop,label,score,abnormal"
+"""First line of a table of heartbeats."""
 
 
 def annotate(
@@ -69,15 +74,14 @@ def annotate(
     """
     with plain_messages():
         from .._model_file import info
-        from ..records import annotate_many
+        from ..records import annotate_many, beat_symbols
 
         facts = info(model)
         labels, normal = facts["map_labels"], facts["normal_class"]
         names = split(leads)
         paths = list_records(records)
-        sources: list[Any] = [
-            open_record(path, sampling_rate, names) if path.suffix.lower() in BARE else path for path in paths
-        ]
+        _check_targets(paths, output, csv, maps, overwrite)
+        sources, unread = _open_bare(paths, sampling_rate, names)
         options: dict[str, Any] = {"threshold": thresholds(threshold, labels), "leads": names or None}
         given = by_label(
             pairs(symbols, "--symbols"), [*labels, "N" if normal is None else normal], "--symbols"
@@ -93,10 +97,14 @@ def annotate(
             verbose=int(not quiet and sys.stderr.isatty()),
             **options,
         )
-        rows = table.to_dict("records")
+        rows = [*table.to_dict("records"), *unread]
         made = {row["record"]: source for row, source in zip(rows, sources) if row["status"] != "failed"}
         if csv or maps:
-            _write_more(made, model, output, annotator, csv, maps, options, quiet)
+            known = beat_symbols(labels, {label: given[label] for label in labels if label in given})
+            for name, error in _write_more(
+                made, model, output, annotator, csv, maps, options, known, quiet
+            ).items():
+                next(row for row in rows if row["record"] == name).update(status="failed", error=error)
     if as_json:
         print_json(rows)
     else:
@@ -108,6 +116,44 @@ def annotate(
         raise typer.Exit(FAILED)
 
 
+def _check_targets(paths: list[Path], output: Path, csv: bool, maps: bool, overwrite: bool) -> None:
+    """Refuse to write tables and maps over recordings, or tables over files of others."""
+    from ..records._many import SUFFIXES
+
+    given = {path.resolve() for path in paths}
+    for path in paths:
+        name = path.stem if path.suffix.lower() in SUFFIXES else path.name
+        targets = [output / f"{name}.csv"] * csv + [output / f"{name}.map.npy"] * maps
+        for target in targets:
+            if target.resolve() in given:
+                raise ValueError(f"{target} is a recording and would be replaced: choose another --output")
+        if csv and not overwrite and targets[0].is_file():
+            with targets[0].open(encoding="utf-8", errors="replace") as file:
+                if file.readline().strip() != HEADING:
+                    raise FileExistsError(f"{targets[0]} is no table of heartbeats; --overwrite replaces it")
+
+
+def _open_bare(
+    paths: list[Path], sampling_rate: float | None, names: list[str]
+) -> tuple[list[Any], list[dict[str, Any]]]:
+    """Open the files that do not tell all of themselves; also return rows of those that cannot be read."""
+    sources: list[Any] = []
+    unread: list[dict[str, Any]] = []
+    for path in paths:
+        if path.suffix.lower() not in BARE:
+            sources.append(path)
+            continue
+        try:
+            sources.append(open_record(path, sampling_rate, names))
+        except (OSError, ValueError) as error:
+            if len(paths) == 1:
+                raise
+            unread.append({"record": path.stem, "status": "failed", "error": reason(error)})
+    if not sources:
+        raise ValueError(f"none of the files can be read; {unread[0]['record']}: {unread[0]['error']}")
+    return sources, unread
+
+
 def _write_more(
     made: dict[str, Any],
     model: Path,
@@ -116,26 +162,36 @@ def _write_more(
     csv: bool,
     maps: bool,
     options: dict[str, Any],
+    symbols: dict[Hashable, str],
     quiet: bool,
-) -> None:
-    """Write the tables and the maps of the records that were annotated."""
+) -> dict[str, str]:
+    """Write the tables and the maps of the records that were annotated; return what failed, and why."""
     from .. import load
     from ..records import Record, RecordAnnotations, read_record
     from ..records import annotate as annotate_one
 
+    # of a symbol that several labels have, the file does not tell which is meant
+    shared = Counter(symbols.values())
+    symbols = {label: symbol for label, symbol in symbols.items() if shared[symbol] == 1}
+    failed = {}
     with bars(quiet, "records") as shown:
         for name, source in shown.track(made.items(), description="tables and maps"):
-            record = source if isinstance(source, Record) else read_record(source)
-            if csv:
-                found = RecordAnnotations.from_wfdb(
-                    output / name,
-                    annotator,
-                    n_timesteps=record.n_timesteps,
-                    sampling_rate=record.sampling_rate,
-                )
-                found.to_csv(output / f"{name}.csv")
-            if maps:
-                annotate_one(load(model), record, maps=output / f"{name}.map.npy", **options)
+            try:
+                record = source if isinstance(source, Record) else read_record(source)
+                if csv:
+                    found = RecordAnnotations.from_wfdb(
+                        output / name,
+                        annotator,
+                        n_timesteps=record.n_timesteps,
+                        sampling_rate=record.sampling_rate,
+                        symbols=symbols,
+                    )
+                    found.to_csv(output / f"{name}.csv")
+                if maps:
+                    annotate_one(load(model), record, maps=output / f"{name}.map.npy", **options)
+            except (OSError, ValueError) as error:
+                failed[name] = reason(error)
+    return failed
 
 
 def _show(rows: list[dict[str, Any]], labels: list[str]) -> None:

@@ -48,7 +48,9 @@ def evaluate(
 
         references, tests, missing = [], [], []
         for path in list_records(records):
-            stem = path.with_suffix("") if path.suffix in (".hea", f".{reference}", f".{test}") else path
+            stem = (
+                path.with_suffix("") if path.suffix in (".hea", ".dat", f".{reference}", f".{test}") else path
+            )
             truth = stem.with_name(f"{stem.name}.{reference}")
             found = (test_folder or stem.parent) / f"{stem.name}.{test}"
             if not (truth.is_file() and found.is_file()):

@@ -51,13 +51,14 @@ def find_records(folder: Path) -> list[Path]:
     """List the WFDB records below a folder, without the segments that longer records are made of."""
     if not folder.is_dir():
         raise FileNotFoundError(f"there is no folder {folder}")
+    from ..records._wfdb_reader import names_in_header
+
     headers = sorted(folder.rglob("*.hea"))
     segments: set[Path] = set()
     for header in headers:
-        lines = header.read_text(encoding="utf-8", errors="replace").splitlines()
-        rows = [line.split() for line in lines if line.strip() and not line.startswith("#")]
-        if rows and "/" in rows[0][0]:
-            segments |= {header.with_name(f"{row[0]}.hea") for row in rows[1:]}
+        names, are_segments = names_in_header(header)
+        if are_segments:
+            segments |= {header.with_name(f"{name}.hea") for name in names}
     found = [header.with_suffix("") for header in headers if header not in segments]
     if not found:
         raise FileNotFoundError(f"no WFDB record (.hea) in {folder}")
@@ -71,7 +72,7 @@ def list_records(paths: Sequence[Path]) -> list[Path]:
         if not path.is_dir():
             found.append(path)
             continue
-        european = sorted(path.rglob("*.edf"))
+        european = sorted(file for file in path.rglob("*") if file.suffix.lower() == ".edf")
         found += european if european and not any(path.rglob("*.hea")) else [*find_records(path), *european]
     return found
 

@@ -185,10 +185,9 @@ def _read(
         if labels is not None:
             table, more = source.read_labels(labels)
             known = more | known
-            by_name = {path.name: path for path in paths}
-            # a table may name records by their path
-            table = {Path(name).name: given for name, given in table.items()}
-            paths = [path for name, path in by_name.items() if name in table] or paths
+            paths = [path for path in paths if path.name in table] or paths
+        if table or known:
+            source.check_names(paths)
         wanted = pairs(codes, "--codes")
         records = source.open_records(paths, watch, leads)
         if from_annotations:
@@ -206,8 +205,14 @@ def _read(
             else:
                 chosen, given = source.labels_from_table(records, folder, table)
             data = source.from_record_labels(chosen, given, window=window, patients=known, watch=watch)
-    if not known and not any(record.patient for record in records):
+    unnamed = [record.name for record in records if not (known.get(record.name) or record.patient)]
+    if len(unnamed) == len(records):
         note("patients are not named: every record is taken for a patient of its own (--patients names them)")
+    elif unnamed:
+        note(
+            f"{len(unnamed)} of {counted(len(records), 'record')} have no patient and are taken for one of "
+            f"their own each: {source.few(unnamed)}"
+        )
     return data
 
 

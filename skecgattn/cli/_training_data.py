@@ -102,12 +102,31 @@ def read_labels(path: Path) -> tuple[dict[str, frozenset[str]], dict[str, str]]:
             patients[row["record"]] = row["patient"]
     if not labels:
         raise ValueError(f"{path} has no rows below its heading")
-    return labels, patients
+    return _by_name(labels, path), _by_name(patients, path)
 
 
 def read_patients(path: Path) -> dict[str, str]:
     """Read the patient of each record."""
-    return {row["record"]: row["patient"] for row in read_table(path, ["record", "patient"])}
+    return _by_name({row["record"]: row["patient"] for row in read_table(path, ["record", "patient"])}, path)
+
+
+def _by_name(table: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """Return rows by the names of their records, which a table may name by their paths."""
+    named: dict[str, Any] = {}
+    for record, value in table.items():
+        name = Path(record).name
+        if name in named:
+            raise ValueError(f"{path} has several records called {name}, one of them {record}: rename them")
+        named[name] = value
+    return named
+
+
+def check_names(paths: Sequence[Path]) -> None:
+    """Refuse records of one name, which a table cannot tell apart."""
+    known: dict[str, Path] = {}
+    for path in paths:
+        if (other := known.setdefault(path.name, path)) != path:
+            raise ValueError(f"two records are called {path.name}: {other} and {path}; rename one of them")
 
 
 def open_records(paths: Sequence[Path], watch: Watch, leads: Sequence[str] | None) -> list[Record]:
@@ -263,10 +282,10 @@ def labels_from_table(
     missing = sorted(set(labels) - {record.name for record in records})
     if missing:
         note(
-            f"{len(missing)} of {len(labels)} labelled records are not to be had in {folder}: {_few(missing)}"
+            f"{len(missing)} of {len(labels)} labelled records are not to be had in {folder}: {few(missing)}"
         )
     if not chosen:
-        raise ValueError(f"none of the labelled records is in {folder}; labelled: {_few(sorted(labels))}")
+        raise ValueError(f"none of the labelled records is in {folder}; labelled: {few(sorted(labels))}")
     return [record for record, _ in chosen], [given for _, given in chosen]
 
 
@@ -373,5 +392,5 @@ def _tell_left_out(left_out: Mapping[str, str], n_records: int) -> None:
         note(f"{len(left_out)} of {counted(n_records, 'record')} left out: {few}{more}")
 
 
-def _few(names: Sequence[str]) -> str:
+def few(names: Sequence[str]) -> str:
     return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")

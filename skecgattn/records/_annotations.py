@@ -21,7 +21,7 @@ from skecgattn.datasets._wfdb import quiet_wfdb
 from skecgattn.records._readability import join_stretches
 from skecgattn.records._summary import Summary, summarise
 from skecgattn.records._symbols import BEAT_SYMBOLS, NORMAL_SYMBOLS, beat_symbols, known_symbols
-from skecgattn.records._wfdb_reader import read_annotations
+from skecgattn.records._wfdb_reader import OTHER_FILES, read_annotations
 
 EXTENSION = "skg"
 """Suffix of the annotation files, WFDB's name of the annotator."""
@@ -222,11 +222,10 @@ class RecordAnnotations:
         Raises
         ------
         ValueError
-            If a label has no symbol, or `extension` is not made of letters.
+            If a label has no symbol, or `extension` is not made of letters, or that of another kind of file.
         """
         chosen = beat_symbols(self.labels, self.symbols | dict(symbols or {}))
-        if not (extension.isascii() and extension.isalpha()):
-            raise ValueError(f"extension must be made of letters, got {extension!r}.")
+        check_extension(extension)
         stretches = self.unreadable[["start", "stop"]].to_numpy()
         ends = stretches[stretches[:, 1] < self.n_timesteps, 1]
         sample = np.concatenate([stretches[:, 0], ends, self.beats["sample"].to_numpy()])
@@ -292,7 +291,7 @@ class RecordAnnotations:
         Returns
         -------
         annotations : RecordAnnotations
-            Heartbeats of the symbols N, L, R, B, e, j and n are normal.
+            Heartbeats of the symbol N are normal; without a score also those of L, R, B, e, j and n.
 
         Raises
         ------
@@ -313,7 +312,11 @@ class RecordAnnotations:
         heartbeats["sample"] = sample[rows]
         heartbeats["label"] = [labels.get(marks[k], marks[k]) for k in rows]
         heartbeats["score"] = [_number(notes[k]) for k in rows]
-        heartbeats["abnormal"] = [marks[k] not in NORMAL_SYMBOLS for k in rows]
+        # a model has scored each beat and has one kind of normal ones, a reference annotator several
+        heartbeats["abnormal"] = [
+            marks[k] not in NORMAL_SYMBOLS if np.isnan(score) else marks[k] != "N"
+            for k, score in zip(rows, heartbeats["score"])
+        ]
         starts = [
             int(s) for s, mark, note in zip(sample, marks, notes) if (mark, note) == (QUALITY, UNREADABLE)
         ]
@@ -368,6 +371,18 @@ class RecordAnnotations:
             The file.
         """
         write_text(Path(path), json.dumps(self.to_dict(), indent=1) + "\n")
+
+
+def check_extension(extension: str) -> None:
+    """Refuse an extension that wfdb cannot write, or that other files have.
+
+    Raises
+    ------
+    ValueError
+    """
+    if not (extension.isascii() and extension.isalpha()) or extension.casefold() in OTHER_FILES:
+        others = ", ".join(OTHER_FILES)
+        raise ValueError(f"extension must be made of letters, and none of {others}; got {extension!r}.")
 
 
 def _encode(

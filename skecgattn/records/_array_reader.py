@@ -106,7 +106,10 @@ def open_csv(path: Path, sampling_rate: float, units: str) -> Source:
         header = file.readline()
     text = header.decode("utf-8-sig", errors="replace")
     separator = max(",;\t", key=text.count)
-    names = [name.strip() for name in next(csv.reader([text], delimiter=separator), [])]
+    try:
+        names = [name.strip() for name in next(csv.reader([text], delimiter=separator), [])]
+    except csv.Error as error:
+        raise UnreadableRecordError(f"The file {path} must be a table of text, {error}.") from error
     columns = [i for i, name in enumerate(names) if name.casefold() not in _TIME_COLUMNS]
     if not columns or any(_is_number(names[i]) for i in columns):
         raise UnreadableRecordError(

@@ -27,10 +27,11 @@ from skecgattn._files import write_text
 from skecgattn._model_file import classifier_of, info, load, pack, unpack
 from skecgattn.exceptions import ModelFileError
 from skecgattn.records._annotate import PARAMETERS, annotate
-from skecgattn.records._annotations import EXTENSION, RecordAnnotations
+from skecgattn.records._annotations import EXTENSION, RecordAnnotations, check_extension
 from skecgattn.records._model_reader import beat_labels
 from skecgattn.records._record import Record, read_record
 from skecgattn.records._symbols import beat_symbols
+from skecgattn.records._wfdb_reader import files_of_header
 
 SUFFIXES = (".hea", ".dat", ".mat", ".edf", ".csv", ".npy")
 """Suffixes of recordings, which their names go without."""
@@ -237,8 +238,7 @@ def _stem(path: str | os.PathLike[str]) -> Path:
 
 def _prepare(model: Any, options: dict[str, Any], symbols: dict | None, extension: str) -> _Work:
     """Check what can be checked before the first recording, and pack the model once for all workers."""
-    if not (extension.isascii() and extension.isalpha()):
-        raise ValueError(f"extension must be made of letters, got {extension!r}.")
+    check_extension(extension)
     if isinstance(model, str | os.PathLike):
         content: bytes | None = Path(model).read_bytes()
         fingerprint, model = info(model)["fingerprint"], load(model)
@@ -396,8 +396,9 @@ def _source(record: Record | str | os.PathLike[str]) -> dict[str, Any]:
             return {**known, "sha256": hashlib.sha256(record.read().data).hexdigest()}
         record = record.path
     stem = _stem(record)
-    for file in (stem.with_name(f"{stem.name}{suffix}") for suffix in SUFFIXES):
-        with contextlib.suppress(FileNotFoundError):
+    files = [stem.with_name(f"{stem.name}{suffix}") for suffix in SUFFIXES]
+    for file in dict.fromkeys([*files, Path(record), *files_of_header(files[0])]):
+        if file.is_file():
             status = file.stat()
             known[file.name] = [status.st_size, status.st_mtime_ns]
     return known

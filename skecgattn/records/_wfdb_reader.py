@@ -36,6 +36,9 @@ _BYTES = {
 }
 _NO_FILE = "~"
 
+OTHER_FILES = ("hea", "dat", "mat", "edf", "csv", "npy", "json", "html", "skecg")
+"""Suffixes that no annotation file has."""
+
 
 @dataclass(frozen=True)
 class _Signal:
@@ -132,10 +135,41 @@ def open_wfdb(stem: Path, units: str | None) -> Source:
 
 
 def read_annotations(stem: Path, extension: str) -> tuple[Any, float | None]:
-    """Read an annotation file, and the rate that its samples count in, if it is known."""
+    """Read an annotation file, and the rate that its samples count in, if it is known.
+
+    Raises
+    ------
+    ValueError
+        If the extension is that of another kind of file, which wfdb would take for annotations.
+    """
+    if extension.casefold() in OTHER_FILES:
+        raise ValueError(f"{stem}.{extension} is no annotation file: .{extension} is another kind of file.")
     with quiet_wfdb() as wfdb:
         annotations = wfdb.rdann(str(stem), extension)
     return annotations, annotations.fs
+
+
+def names_in_header(header: Path) -> tuple[list[str], bool]:
+    """Return the names of files or of segments in a header, and whether they are segments."""
+    text = header.read_text(encoding="utf-8", errors="replace")
+    rows = [line.split() for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    names = dict.fromkeys(row[0] for row in rows[1:] if row[0] != _NO_FILE)
+    return list(names), bool(rows) and "/" in rows[0][0]
+
+
+def files_of_header(header: Path) -> list[Path]:
+    """List the files that a header, if there is one, names: of signals, or of segments and their signals."""
+    if not header.is_file():
+        return []
+    names, are_segments = names_in_header(header)
+    if not are_segments:
+        return [header.with_name(name) for name in names]
+    found = []
+    for segment in (header.with_name(f"{name}.hea") for name in names):
+        found.append(segment)
+        if segment.is_file():
+            found += [segment.with_name(name) for name in names_in_header(segment)[0]]
+    return found
 
 
 def _read_header(stem: Path) -> Any:
