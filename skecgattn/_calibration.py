@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from ._reading import Reader
-from ._thresholds import learn_threshold
+from ._thresholds import LOWEST, learn_threshold, usual_highest
 from .nn import Objective, Task
 from .training import Samples
 
@@ -17,7 +17,7 @@ RIDGE = 1e-4
 
 def learn_levels(
     reader: Reader, samples: Samples, objective: Objective, task: Task, thresholds: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+) -> tuple[NDArray[np.float64], NDArray[np.float64], list[int]]:
     """Learn intercept and thresholds from labels of whole ECGs, in one pass.
 
     Parameters
@@ -37,6 +37,8 @@ def learn_levels(
     intercept : ndarray of shape (n_outputs,)
     thresholds : ndarray of shape (n_maps,)
         Of the beats' scores.
+    unmarked : list of int
+        Maps with next to no score for any beat, even in ECGs with the label.
     """
     logits, maps = reader.compute(samples.channels)
     intercept = reader.intercept
@@ -46,14 +48,16 @@ def learn_levels(
         )
         logits = logits + (intercept - reader.intercept).astype(logits.dtype)
     if samples.channels.heartbeats is None:
-        return intercept, thresholds
+        return intercept, thresholds, []
     scores = reader.read_channels(samples.channels, (logits, maps)).scores
     present = samples.target[:, list(task.marked)] >= 0.5
-    learned = [
-        learn_threshold([beats[:, k] for beats in scores], present[:, k], float(threshold))
-        for k, threshold in enumerate(thresholds)
-    ]
-    return intercept, np.array(learned)
+    learned, unmarked = thresholds.copy(), []
+    for k, threshold in enumerate(thresholds):
+        of_map = [beats[:, k] for beats in scores]
+        learned[k] = learn_threshold(of_map, present[:, k], float(threshold))
+        if usual_highest(of_map, present[:, k]) < LOWEST:
+            unmarked.append(k)
+    return intercept, learned, unmarked
 
 
 def learn_intercept(

@@ -14,7 +14,7 @@ FALSE_ALARMS = 0.003
 THRESHOLD_RANGE = (0.1, 1.0)
 """Bounds of the learned threshold, as shares of the highest score that ECGs with the label typically have."""
 
-LOWEST = 1e-3
+LOWEST = 1e-6
 """Smallest threshold that is learned: lower scores are of networks that mark nothing."""
 
 NOTHING_LEARNED = 0.5
@@ -45,11 +45,17 @@ def learn_threshold(
     threshold : float
     """
     normal = np.concatenate([np.empty(0), *(beats for beats, label in zip(scores, present) if not label)])
-    highest = [beats.max() for beats, label in zip(scores, present) if label and len(beats)]
-    if not highest or not len(normal):
+    highest = usual_highest(scores, present)
+    if np.isnan(highest) or not len(normal):
         return before
-    low, high = np.median(highest) * np.array(THRESHOLD_RANGE)
+    low, high = highest * np.array(THRESHOLD_RANGE)
     return max(LOWEST, float(np.clip(np.quantile(normal, 1 - FALSE_ALARMS), low, high)))
+
+
+def usual_highest(scores: list[NDArray[np.float64]], present: NDArray[np.bool_]) -> float:
+    """Return the median of the highest scores of ECGs with the label, NaN where there are none."""
+    highest = [beats.max() for beats, label in zip(scores, present) if label and len(beats)]
+    return float(np.median(highest)) if highest else float("nan")
 
 
 def check_thresholds(

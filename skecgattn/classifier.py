@@ -27,7 +27,7 @@ from ._frontend import FrontEnd
 from ._holdout import check_groups, hold_out
 from ._labels import Labels
 from ._reading import Reader, chunks
-from ._thresholds import LOWEST, NOTHING_LEARNED, check_thresholds
+from ._thresholds import NOTHING_LEARNED, check_thresholds
 from ._validation import check_ecg, check_lead_names
 from .beats import select_beats
 from .exceptions import TrainingDivergedError
@@ -767,13 +767,13 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         """Learn the intercept of the logits and the thresholds of beats."""
         if self.network_.segmenter is None:
             return
-        self.intercept_, self.thresholds_ = learn_levels(
+        self.intercept_, self.thresholds_, unmarked = learn_levels(
             self._reader(), samples, plan.objective, plan.task, self.thresholds_
         )
-        if unmarked := [label for label, at in zip(self.map_labels_, self.thresholds_) if at <= LOWEST]:
+        if unmarked:
             warnings.warn(
-                f"Heartbeats have next to no score for {unmarked}, even in ECGs with the label: locate will "
-                "find hardly any. Try a lower lr, more epochs, or more ECGs.",
+                f"Heartbeats have next to no score for {[self.map_labels_[k] for k in unmarked]}, even in "
+                "ECGs with the label: locate will find none. Try a lower lr, more epochs, or more ECGs.",
                 ConvergenceWarning,
                 stacklevel=3,
             )

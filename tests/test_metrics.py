@@ -542,5 +542,8 @@ def test_scorers_say_what_is_missing(ecgs):
         scorer(LogisticRegression().fit(X, y), X, y, beats=beats)
     with pytest.raises(ValueError, match="metric must be one or more of"):
         metrics.make_map_scorer("f1", label="V")
+    for make in (metrics.make_beat_scorer, metrics.make_map_scorer):
+        with pytest.raises(ValueError, match=r"label must be an AAMI class, .* got 'PVC'"):
+            make(label="PVC", **({"sampling_rate": 100} if make is metrics.make_beat_scorer else {}))
     with pytest.raises(TypeError, match="map_iou takes the options"):
         metrics.make_map_scorer("map_iou", label="V", level="beat")

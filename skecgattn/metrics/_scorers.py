@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.pipeline import Pipeline
 from sklearn.utils.metadata_routing import MetadataRequest
 
+from ._annotations import resolve_label
 from ._detection import beat_detection
 from ._localisation import attention_mass, map_iou, pointing_game, rank_accuracy
 from ._ranking import map_auroc, map_average_precision
@@ -59,6 +60,7 @@ class _BeatsScorer(ABC):
         self.metric = metric
         self.names = _chosen(metric, known)
         self.label = label
+        resolve_label(label, None)  # a search would take the error for a score of NaN
         self._request: bool | str | None = True
 
     def __repr__(self) -> str:
