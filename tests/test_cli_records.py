@@ -314,6 +314,25 @@ def test_report_of_a_model_and_of_annotations(archive, model, found, tmp_path):
         assert "Research software" in (tmp_path / "b.html").read_text()
 
 
+def test_leads_by_other_names(archive, model, tmp_path):
+    signal = read_record(archive / "r0").read()
+    write(tmp_path, "r0", np.stack([signal[1], signal[0]]), leads=("b", "a"))
+    run = ["annotate", tmp_path / "r0", "--model", model[0], "--leads", "a,b", "--output", tmp_path / "out"]
+    (row,) = json.loads(invoke(*run, "--json").stdout)
+    page = ["report", tmp_path / "r0", "--model", model[0], "-o", tmp_path / "r.html", "--json"]
+    assert "leads" in invoke(*page, code=2).stderr
+    told = json.loads(invoke(*page, "--leads", "a,b").stdout)
+    assert told["summary"]["n_heartbeats"] == row["beats"]
+    given = ["--annotations", tmp_path / "out" / "r0.skg"]
+    assert json.loads(invoke(*page, *given, "--leads", "a,b").stdout)["summary"] == told["summary"]
+    assert "MLII" in (tmp_path / "r.html").read_text()
+    # of the rows of a bare file the model takes those that it reads
+    np.save(tmp_path / "x.npy", np.stack([signal[1], np.zeros_like(signal[0]), signal[0]]))
+    run = ["annotate", tmp_path / "x.npy", "--sampling-rate", RATE, "--model", model[0], "--json"]
+    (row,) = json.loads(invoke(*run, "--leads", "V1,none,MLII", "--output", tmp_path / "out").stdout)
+    assert abs(row["beats"] - told["summary"]["n_heartbeats"]) <= 1
+
+
 def test_info_of_a_model_and_a_record(archive, model, tmp_path):
     shown = invoke("info", model[0]).stdout
     for words in ("180 Hz", "MLII, V1", "S, V", "1 epoch;"):

@@ -82,7 +82,12 @@ def annotate(
         paths = list_records(records)
         _check_targets(paths, output, csv, maps, overwrite)
         sources, unread = _open_bare(paths, sampling_rate, names)
-        options: dict[str, Any] = {"threshold": thresholds(threshold, labels), "leads": names or None}
+        # names of all rows of an .npy file, of which the model may read some
+        rows_named = all(path.suffix.lower() == ".npy" for path in paths) and len(names) > facts["n_leads"]
+        options: dict[str, Any] = {
+            "threshold": thresholds(threshold, labels),
+            "leads": None if rows_named else names or None,
+        }
         given = by_label(
             pairs(symbols, "--symbols"), [*labels, "N" if normal is None else normal], "--symbols"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -53,7 +54,12 @@ def report(
     ] = None,
     threshold: Threshold = "",
     leads: Annotated[
-        str, typer.Option(help="Leads to show; else the model's, or the first three.", show_default=False)
+        str,
+        typer.Option(
+            help="Leads to show, else the model's or the first three; where a record has none of the model's "
+            "names, those to read in the model's order.",
+            show_default=False,
+        ),
     ] = "",
     sampling_rate: SamplingRate = None,
     strips: Annotated[int, typer.Option(min=1, help="Strips of each kind.")] = 4,
@@ -78,6 +84,9 @@ def report(
         from ..records import annotate, write_report
 
         fitted: Any = None if model is None else load(model)
+        shown = split(leads) or None
+        if fitted is not None and shown:
+            opened, shown = _named_for_model(opened, shown, classifier_of(fitted))
         verbose = int(not quiet and sys.stderr.isatty())
         if annotations:
             found = _read(annotations, opened)
@@ -90,7 +99,7 @@ def report(
             found,
             model=fitted,
             model_name=None if model is None else model.name,
-            leads=split(leads) or None,
+            leads=shown,
             strips=strips,
             disclosure=disclosure.value,
             verbose=verbose,
@@ -99,6 +108,18 @@ def report(
         print_json({"report": target, "bytes": target.stat().st_size, **found.to_dict()})
     else:
         typer.echo(f"Report: {target} ({target.stat().st_size / 1e6:.1f} MB)")
+
+
+def _named_for_model(record: Any, names: list[str], classifier: Any) -> tuple[Any, list[str] | None]:
+    """Return the record and the leads to show: where its leads go by other names, those of the model."""
+    wanted = classifier.lead_names
+    known = {name.strip().casefold() for name in record.lead_names}
+    if len(names) != classifier.n_leads_in_ or (
+        wanted and known >= {one.strip().casefold() for one in wanted}
+    ):
+        return record, names
+    chosen = record.select_leads(names)
+    return (dataclasses.replace(chosen, lead_names=tuple(wanted)), None) if wanted else (chosen, names)
 
 
 def _read(annotations: str, record: Any) -> Any:
