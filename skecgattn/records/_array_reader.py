@@ -15,7 +15,10 @@ from numpy.typing import NDArray
 
 from skecgattn.records._source import Source, UnreadableRecordError, to_millivolts
 
-_TIME_COLUMNS = {"time", "time (s)", "time_s", "t", "seconds", "s", "ms", "timestamp", "sample", "index", ""}
+_TIME_COLUMNS = {
+    *("time", "time (s)", "time_s", "t", "seconds", "s", "ms", "timestamp", "sample", "index", ""),
+    *("sample #", "elapsed time"),  # PhysioNet's
+}
 _ROWS_PER_MARK = 4096
 
 
@@ -107,9 +110,10 @@ def open_csv(path: Path, sampling_rate: float, units: str) -> Source:
     text = header.decode("utf-8-sig", errors="replace")
     separator = max(",;\t", key=text.count)
     try:
-        names = [name.strip() for name in next(csv.reader([text], delimiter=separator), [])]
+        cells = next(csv.reader([text], delimiter=separator), [])
     except csv.Error as error:
         raise UnreadableRecordError(f"The file {path} must be a table of text, {error}.") from error
+    names = [name.strip().strip("'").strip() for name in cells]  # PhysioNet's are in single quotes
     columns = [i for i, name in enumerate(names) if name.casefold() not in _TIME_COLUMNS]
     if not columns or any(_is_number(names[i]) for i in columns):
         raise UnreadableRecordError(

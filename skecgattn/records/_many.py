@@ -370,7 +370,11 @@ def _check_replaceable(job: _Job) -> str | None:
 def _finished(job: _Job, identity: dict[str, Any]) -> dict[str, Any] | None:
     """Return the row of a recording that an earlier run has annotated in the same way, else None."""
     made = _read_sidecar(job)
-    if not made or not job.target.is_file() or made.get("sha256") != _sha256(job.target):
+    if (
+        not isinstance(made.get("row"), dict)
+        or not job.target.is_file()
+        or made.get("sha256") != _sha256(job.target)
+    ):
         return None
     if {name: made.get(name) for name in identity} != identity or made.get("source") != _source(job.record):
         return None
