@@ -160,6 +160,8 @@ def check_same_network(estimator: Any, network: JointNetwork) -> None:
     ValueError
         If layers, or what the classifier reads, are others.
     """
+    if callable(estimator.segmenter) or callable(estimator.classifier):
+        return  # what another call would make may differ by itself
     wanted = build_network(estimator)
     if any(_layout(one) != _layout(two) for one, two in zip(_parts(wanted), _parts(network), strict=True)):
         raise ValueError(

@@ -20,12 +20,13 @@ def check_groups(groups: ArrayLike | None, n_samples: int) -> NDArray | None:
     """
     if groups is None:
         return None
+    missing = pd.isna(np.asarray(groups, dtype=object))
     groups = np.asarray(groups)
     if groups.shape != (n_samples,):
         raise ValueError(
             f"groups must have one entry an ECG, shape ({n_samples},), got shape {groups.shape}."
         )
-    if pd.isna(groups).any():
+    if missing.any():
         raise ValueError("groups must name the patient of every ECG, got a missing one.")
     return groups
 

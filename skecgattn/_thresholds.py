@@ -29,7 +29,7 @@ def learn_threshold(
     All beats of an ECG without the label are normal: all but a share of `FALSE_ALARMS` stay below the
     threshold. Some beat of an ECG with the label is abnormal: its score, which is low where a class is rare
     and hard to tell, says in what range thresholds make sense. The bounds are shares of its median; but where
-    that is next to nothing, the map shows nothing, and the threshold is `LOWEST`.
+    that is next to nothing, the map shows nothing, and the threshold is `LOWEST` or more.
 
     Parameters
     ----------
@@ -48,8 +48,11 @@ def learn_threshold(
     highest = usual_highest(scores, present)
     if np.isnan(highest) or not len(normal):
         return before
+    quiet = float(np.quantile(normal, 1 - FALSE_ALARMS))
+    if highest < LOWEST:
+        return max(LOWEST, quiet)
     low, high = highest * np.array(THRESHOLD_RANGE)
-    return max(LOWEST, float(np.clip(np.quantile(normal, 1 - FALSE_ALARMS), low, high)))
+    return max(LOWEST, float(np.clip(quiet, low, high)))
 
 
 def usual_highest(scores: list[NDArray[np.float64]], present: NDArray[np.bool_]) -> float:

@@ -143,7 +143,7 @@ def _stack(X: Any) -> Any:
     except ValueError as error:
         if "inhomogeneous" not in str(error):
             raise
-        shapes = sorted({_shape(ecg) for ecg in X}, key=str)
+        shapes = sorted({_shape(ecg) for ecg in X}, key=lambda shape: [str(n).zfill(12) for n in shape])
         found = ", ".join(map(str, shapes[:5])) + (", ..." if len(shapes) > 5 else "")
         raise ValueError(
             "All ECGs in X must have the same number of leads and of timesteps, got unequal lengths: shapes "

@@ -773,7 +773,7 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         if unmarked:
             warnings.warn(
                 f"Heartbeats have next to no score for {[self.map_labels_[k] for k in unmarked]}, even in "
-                "ECGs with the label: locate will find none. Try a lower lr, more epochs, or more ECGs.",
+                "ECGs with the label: locate will find hardly any. Try a lower lr, or more epochs or ECGs.",
                 ConvergenceWarning,
                 stacklevel=3,
             )

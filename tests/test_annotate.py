@@ -593,10 +593,12 @@ def test_wfdb_symbols(tmp_path):
         made.to_wfdb(tmp_path, extension="a1")
     with pytest.raises(ValueError, match=r"and none of hea, dat, .* got 'dat'"):
         made.to_wfdb(tmp_path, extension="dat")
-    # a model's class stays abnormal, whatever its symbol means to annotators, whose beats have no score
-    made.to_wfdb(tmp_path, symbols={"S": "L"})
-    back = RecordAnnotations.from_wfdb(tmp_path / "made", symbols={"S": "L"})
-    pd.testing.assert_frame_equal(back.beats[["label", "abnormal"]], made.beats[["label", "abnormal"]])
+    # what is abnormal stays so, whatever its symbol means to others
+    for symbols in ({"S": "L"}, {"N": "R"}, {"N": "V", "V": "N"}):
+        made.to_wfdb(tmp_path, symbols=symbols)
+        back = RecordAnnotations.from_wfdb(tmp_path / "made", symbols=symbols)
+        columns = ["label", "abnormal", "score"]
+        pd.testing.assert_frame_equal(back.beats[columns], made.beats[columns])
     with quiet_wfdb() as wfdb:
         wfdb.wrann("made", "atr", np.array([100, 200, 300]), list("NLV"), fs=100, write_dir=str(tmp_path))
     back = RecordAnnotations.from_wfdb(tmp_path / "made", "atr")

@@ -176,6 +176,8 @@ def test_a_segment_that_has_changed_is_annotated_again(model, paths, output):
     assert statuses(annotate_many(model, [whole], output)) == ["skipped"]
     os.utime(paths[1].with_suffix(".dat"), ns=(0, 0))
     assert statuses(annotate_many(model, [whole], output)) == ["done"]
+    whole.with_suffix(".hea").write_text(f"{first}\nnowhere/else 100\n{rows[1]}\n")
+    assert statuses(annotate_many(model, [whole], output)) == ["failed"]
 
 
 def test_files_of_others_are_left_alone(model, paths, output):

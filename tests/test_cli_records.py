@@ -276,6 +276,13 @@ def test_annotate_tells_the_labels_of_the_model(archive, tmp_path):
     assert len(table) == row["LBBB"] > 30
     assert set(table["label"]) == {"LBBB"}
     assert table["abnormal"].all()
+    strict = [*run[:-1], 1, "--symbols", "LBBB=N", "--output", tmp_path / "strict", "--csv", "--json"]
+    (row,) = json.loads(invoke(*strict).stdout)
+    table = pd.read_csv(tmp_path / "strict" / "r0.csv")
+    assert len(table) == row["beats"]
+    assert table["abnormal"].sum() == row["abnormal"] == 0
+    assert set(table["label"]) == {"N"}  # that of both labels
+    table = pd.read_csv(tmp_path / "r0.csv")
     report = ["report", archive / "r0", "-a", tmp_path / "r0.skg", "-o", tmp_path / "r.html", "--json"]
     assert json.loads(invoke(*report).stdout)["summary"]["n_abnormal"] == len(table)
     assert "no annotation file" in invoke(*report[:3], tmp_path / "m.skecg", *report[4:], code=2).stderr
@@ -322,6 +329,9 @@ def test_leads_by_other_names(archive, model, tmp_path):
     page = ["report", tmp_path / "r0", "--model", model[0], "-o", tmp_path / "r.html", "--json"]
     assert "leads" in invoke(*page, code=2).stderr
     told = json.loads(invoke(*page, "--leads", "a,b").stdout)
+    other = ["report", archive / "r0", "-a", "atr", *page[2:], "--leads", "V1,MLII"]
+    invoke(*other)  # a record with leads of the model's names keeps its own
+    assert (tmp_path / "r.html").read_text().index("V1") < (tmp_path / "r.html").read_text().index("MLII")
     assert told["summary"]["n_heartbeats"] == row["beats"]
     given = ["--annotations", tmp_path / "out" / "r0.skg"]
     assert json.loads(invoke(*page, *given, "--leads", "a,b").stdout)["summary"] == told["summary"]
@@ -331,6 +341,10 @@ def test_leads_by_other_names(archive, model, tmp_path):
     run = ["annotate", tmp_path / "x.npy", "--sampling-rate", RATE, "--model", model[0], "--json"]
     (row,) = json.loads(invoke(*run, "--leads", "V1,none,MLII", "--output", tmp_path / "out").stdout)
     assert abs(row["beats"] - told["summary"]["n_heartbeats"]) <= 1
+    np.save(tmp_path / "y.npy", np.stack([signal[1], signal[0]]))
+    run[1] = tmp_path / "y.npy"
+    (turned,) = json.loads(invoke(*run, "--leads", "V1,MLII", "--output", tmp_path / "out").stdout)
+    assert (turned["beats"], turned["abnormal"]) == (row["beats"], row["abnormal"])
 
 
 def test_info_of_a_model_and_a_record(archive, model, tmp_path):

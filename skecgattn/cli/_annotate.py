@@ -48,7 +48,9 @@ def annotate(
     leads: Annotated[
         str,
         typer.Option(
-            help="Names of the records' leads in the model's order; else matched by name.", show_default=False
+            help="Names of the records' leads in the model's order, or of the rows of .npy files; else "
+            "matched by name.",
+            show_default=False,
         ),
     ] = "",
     symbols: Annotated[
@@ -74,7 +76,8 @@ def annotate(
     """
     with plain_messages():
         from .._model_file import info
-        from ..records import annotate_many, beat_symbols
+        from ..records import annotate_many
+        from ..records._symbols import known_symbols
 
         facts = info(model)
         labels, normal = facts["map_labels"], facts["normal_class"]
@@ -82,8 +85,10 @@ def annotate(
         paths = list_records(records)
         _check_targets(paths, output, csv, maps, overwrite)
         sources, unread = _open_bare(paths, sampling_rate, names)
-        # names of all rows of an .npy file, of which the model may read some
-        rows_named = all(path.suffix.lower() == ".npy" for path in paths) and len(names) > facts["n_leads"]
+        # names of the rows of .npy files, among which the model finds its own
+        rows_named = all(path.suffix.lower() == ".npy" for path in paths) and {
+            name.casefold() for name in names
+        } >= {str(name).strip().casefold() for name in facts["lead_names"] or names}
         options: dict[str, Any] = {
             "threshold": thresholds(threshold, labels),
             "leads": None if rows_named else names or None,
@@ -105,7 +110,8 @@ def annotate(
         rows = [*table.to_dict("records"), *unread]
         made = {row["record"]: source for row, source in zip(rows, sources) if row["status"] != "failed"}
         if csv or maps:
-            known = beat_symbols(labels, {label: given[label] for label in labels if label in given})
+            usual = "N" if normal is None else normal
+            known = {usual: "N"} | known_symbols([usual, *labels]) | given
             for name, error in _write_more(
                 made, model, output, annotator, csv, maps, options, known, quiet
             ).items():
@@ -123,11 +129,11 @@ def annotate(
 
 def _check_targets(paths: list[Path], output: Path, csv: bool, maps: bool, overwrite: bool) -> None:
     """Refuse to write tables and maps over recordings, or tables over files of others."""
-    from ..records._many import SUFFIXES
+    from ..records._many import stem_of
 
     given = {path.resolve() for path in paths}
     for path in paths:
-        name = path.stem if path.suffix.lower() in SUFFIXES else path.name
+        name = stem_of(path).name
         targets = [output / f"{name}.csv"] * csv + [output / f"{name}.map.npy"] * maps
         for target in targets:
             if target.resolve() in given:

@@ -58,7 +58,7 @@ def find_records(folder: Path) -> list[Path]:
     for header in headers:
         names, are_segments = names_in_header(header)
         if are_segments:
-            segments |= {header.with_name(f"{name}.hea") for name in names}
+            segments |= {header.parent / f"{name}.hea" for name in names}
     found = [header.with_suffix("") for header in headers if header not in segments]
     if not found:
         raise FileNotFoundError(f"no WFDB record (.hea) in {folder}")

@@ -112,14 +112,12 @@ def report(
 
 def _named_for_model(record: Any, names: list[str], classifier: Any) -> tuple[Any, list[str] | None]:
     """Return the record and the leads to show: where its leads go by other names, those of the model."""
-    wanted = classifier.lead_names
+    wanted = () if classifier.lead_names is None else tuple(classifier.lead_names)
     known = {name.strip().casefold() for name in record.lead_names}
-    if len(names) != classifier.n_leads_in_ or (
-        wanted and known >= {one.strip().casefold() for one in wanted}
-    ):
+    if len(names) != classifier.n_leads_in_ or known & {name.strip().casefold() for name in wanted}:
         return record, names
     chosen = record.select_leads(names)
-    return (dataclasses.replace(chosen, lead_names=tuple(wanted)), None) if wanted else (chosen, names)
+    return (dataclasses.replace(chosen, lead_names=wanted), None) if wanted else (chosen, names)
 
 
 def _read(annotations: str, record: Any) -> Any:

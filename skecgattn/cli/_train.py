@@ -185,8 +185,10 @@ def _read(
         if labels is not None:
             table, more = source.read_labels(labels)
             known = more | known
-            paths = [path for path in paths if path.name in table] or paths
-        if table or known:
+            named = [path for path in paths if path.name in table]
+            source.check_names(named)
+            paths = named or paths
+        elif known:
             source.check_names(paths)
         wanted = pairs(codes, "--codes")
         records = source.open_records(paths, watch, leads)

@@ -387,9 +387,9 @@ def _fit(signal: NDArray, length: int) -> NDArray:
 
 def _tell_left_out(left_out: Mapping[str, str], n_records: int) -> None:
     if left_out:
-        few = "; ".join(f"{name}: {why}" for name, why in list(left_out.items())[:3])
+        first = "; ".join(f"{name}: {why}" for name, why in list(left_out.items())[:3])
         more = "; ..." if len(left_out) > 3 else ""
-        note(f"{len(left_out)} of {counted(n_records, 'record')} left out: {few}{more}")
+        note(f"{len(left_out)} of {counted(n_records, 'record')} left out: {first}{more}")
 
 
 def few(names: Sequence[str]) -> str:

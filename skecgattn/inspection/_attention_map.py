@@ -217,11 +217,12 @@ class AttentionMapDisplay:
         require_method(model, "segment")
         ratio = n_timesteps / np.shape(seen)[-1]
         found = None
-        if hasattr(model, "locate") and getattr(model, "sampling_rate", sampling_rate) is not None:
+        if hasattr(model, "locate") and getattr(model, "sampling_rate", True) is not None:
             found = rescale_beats(np.asarray(model.locate(seen)[0]), ratio, n_timesteps)
         if sampling_rate is None and (rate := getattr(model, "sampling_rate", None)) is not None:
             sampling_rate = float(rate * ratio)
-        if lead_names is None and len(names := getattr(model, "lead_names", None) or ()) == ecgs.shape[1]:
+        names = getattr(model, "lead_names", None)
+        if lead_names is None and names is not None and len(names) == ecgs.shape[1]:
             lead_names = names
         maps, located = {}, {}
         for one in target if isinstance(target, list | tuple | np.ndarray) else [target]:

@@ -37,6 +37,9 @@ PIECE = 5000
 
 QUALITY, UNREADABLE, READABLE = "~", "unreadable", "readable"
 
+ABNORMAL, NORMAL = "abnormal", "normal"
+"""Words in the note of a heartbeat that its symbol would tell otherwise."""
+
 
 @dataclass(frozen=True, eq=False)
 class RecordAnnotations:
@@ -198,7 +201,8 @@ class RecordAnnotations:
     ) -> Path:
         """Write a WFDB annotation file, which `wfdb.rdann` and PhysioNet's tools read.
 
-        Every heartbeat is an annotation with its score in `aux_note`. Signal quality annotations ("~") mark
+        Every heartbeat is an annotation with its score in `aux_note`, and "abnormal" or "normal" where its
+        symbol would tell otherwise, such as "L" for a model's class. Signal quality annotations ("~") mark
         where an unreadable stretch begins (`subtype` -1, `aux_note` "unreadable") and where it ends (0,
         "readable").
 
@@ -231,12 +235,14 @@ class RecordAnnotations:
         sample = np.concatenate([stretches[:, 0], ends, self.beats["sample"].to_numpy()])
         order = np.argsort(sample, kind="stable")
         first_beat = len(stretches) + len(ends)
-        labels, scores = self.beats["label"].to_numpy(), self.beats["score"].to_numpy()
+        labels, scores, abnormal = (self.beats[name].to_numpy() for name in ("label", "score", "abnormal"))
 
         def annotation(k: int) -> tuple[str, int, str]:
             """Return symbol, subtype and note of the k-th of `sample`."""
             if k >= first_beat:
-                return chosen[labels[k - first_beat]], 0, f"{scores[k - first_beat]:.4f}"
+                beat = k - first_beat
+                symbol = chosen[labels[beat]]
+                return symbol, 0, _note(symbol, scores[beat], abnormal[beat])
             return (QUALITY, -1, UNREADABLE) if k < len(stretches) else (QUALITY, 0, READABLE)
 
         path = Path(folder) / f"{self.record_name}.{extension}"
@@ -291,7 +297,7 @@ class RecordAnnotations:
         Returns
         -------
         annotations : RecordAnnotations
-            Heartbeats of the symbol N are normal; without a score also those of L, R, B, e, j and n.
+            Heartbeats of the symbols N, L, R, B, e, j and n are normal where the file says nothing else.
 
         Raises
         ------
@@ -312,11 +318,7 @@ class RecordAnnotations:
         heartbeats["sample"] = sample[rows]
         heartbeats["label"] = [labels.get(marks[k], marks[k]) for k in rows]
         heartbeats["score"] = [_number(notes[k]) for k in rows]
-        # a model has scored each beat and has one kind of normal ones, a reference annotator several
-        heartbeats["abnormal"] = [
-            marks[k] not in NORMAL_SYMBOLS if np.isnan(score) else marks[k] != "N"
-            for k, score in zip(rows, heartbeats["score"])
-        ]
+        heartbeats["abnormal"] = [_is_abnormal(marks[k], notes[k]) for k in rows]
         starts = [
             int(s) for s, mark, note in zip(sample, marks, notes) if (mark, note) == (QUALITY, UNREADABLE)
         ]
@@ -404,9 +406,20 @@ def _encode(
         return (Path(folder) / f"piece.{EXTENSION}").read_bytes()
 
 
-def _number(text: str) -> float:
+def _note(symbol: str, score: float, abnormal: bool) -> str:
+    """Return a beat's score, and whether it is abnormal where its symbol means the opposite."""
+    word = "" if abnormal == _is_abnormal(symbol, "") else f" {ABNORMAL if abnormal else NORMAL}"
+    return f"{score:.4f}{word}"
+
+
+def _is_abnormal(symbol: str, note: str) -> bool:
+    word = note.rpartition(" ")[2]
+    return word == ABNORMAL if word in (ABNORMAL, NORMAL) else symbol not in NORMAL_SYMBOLS
+
+
+def _number(note: str) -> float:
     """Return the score in a note, NaN where there is none."""
     try:
-        return float(text)
+        return float(note.partition(" ")[0])
     except ValueError:
         return float("nan")

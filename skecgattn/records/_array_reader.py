@@ -17,7 +17,7 @@ from skecgattn.records._source import Source, UnreadableRecordError, to_millivol
 
 _TIME_COLUMNS = {
     *("time", "time (s)", "time_s", "t", "seconds", "s", "ms", "timestamp", "sample", "index", ""),
-    *("sample #", "elapsed time"),  # PhysioNet's
+    "sample #",  # PhysioNet's
 }
 _ROWS_PER_MARK = 4096
 
@@ -113,7 +113,7 @@ def open_csv(path: Path, sampling_rate: float, units: str) -> Source:
         cells = next(csv.reader([text], delimiter=separator), [])
     except csv.Error as error:
         raise UnreadableRecordError(f"The file {path} must be a table of text, {error}.") from error
-    names = [name.strip().strip("'").strip() for name in cells]  # PhysioNet's are in single quotes
+    names = [_unquoted(cell.strip()) for cell in cells]
     columns = [i for i, name in enumerate(names) if name.casefold() not in _TIME_COLUMNS]
     if not columns or any(_is_number(names[i]) for i in columns):
         raise UnreadableRecordError(
@@ -142,6 +142,11 @@ def _mark_rows(path: Path, offset: int) -> tuple[NDArray[np.int64], int]:
     if marks[-1] != offset:
         marks.append(offset)
     return np.array(marks, dtype=np.int64), n_rows
+
+
+def _unquoted(name: str) -> str:
+    """Return a name without the single quotes that PhysioNet puts around it."""
+    return name[1:-1].strip() if len(name) > 1 and name[0] == name[-1] == "'" else name
 
 
 def _is_number(text: str) -> bool:

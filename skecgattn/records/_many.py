@@ -219,7 +219,7 @@ def _names(records: Sequence[Record | str | os.PathLike[str]]) -> list[str]:
     for record in records:
         if not isinstance(record, Record | str | os.PathLike):
             raise TypeError(f"records must hold paths or Records, got {type(record).__name__}.")
-        names.append(record.name if isinstance(record, Record) else _stem(record).name)
+        names.append(record.name if isinstance(record, Record) else stem_of(record).name)
         if not names[-1] or "/" in names[-1] or os.sep in names[-1]:
             raise ValueError(f"records has {record!r}, whose name {names[-1]!r} cannot name a file.")
     twice = sorted({name for name in names if names.count(name) > 1}) if len({*names}) < len(names) else []
@@ -231,7 +231,7 @@ def _names(records: Sequence[Record | str | os.PathLike[str]]) -> list[str]:
     return names
 
 
-def _stem(path: str | os.PathLike[str]) -> Path:
+def stem_of(path: str | os.PathLike[str]) -> Path:
     path = Path(path)
     return path.with_suffix("") if path.suffix.lower() in SUFFIXES else path
 
@@ -399,7 +399,7 @@ def _source(record: Record | str | os.PathLike[str]) -> dict[str, Any]:
         if record.path is None:
             return {**known, "sha256": hashlib.sha256(record.read().data).hexdigest()}
         record = record.path
-    stem = _stem(record)
+    stem = stem_of(record)
     files = [stem.with_name(f"{stem.name}{suffix}") for suffix in SUFFIXES]
     for file in dict.fromkeys([*files, Path(record), *files_of_header(files[0])]):
         if file.is_file():

@@ -163,12 +163,12 @@ def files_of_header(header: Path) -> list[Path]:
         return []
     names, are_segments = names_in_header(header)
     if not are_segments:
-        return [header.with_name(name) for name in names]
+        return [header.parent / name for name in names]
     found = []
-    for segment in (header.with_name(f"{name}.hea") for name in names):
+    for segment in (header.parent / f"{name}.hea" for name in names):
         found.append(segment)
         if segment.is_file():
-            found += [segment.with_name(name) for name in names_in_header(segment)[0]]
+            found += [segment.parent / name for name in names_in_header(segment)[0]]
     return found
 
 
