@@ -484,6 +484,11 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
             If the input or a parameter cannot be used; the message names it.
         TrainingDivergedError
             If the loss becomes NaN or infinite; the estimator then has the last good weights.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If hardly a heartbeat has a score for a class, even where ECGs have its label.
         """
         first = not hasattr(self, "network_")
         with _unchanged_on_error(self):

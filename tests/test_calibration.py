@@ -6,6 +6,7 @@ import torch
 
 from skecgattn import AttentionECGClassifier
 from skecgattn._calibration import learn_intercept
+from skecgattn._thresholds import LOWEST, learn_threshold
 from skecgattn.datasets import make_ecg
 from skecgattn.nn import Task
 
@@ -99,3 +100,10 @@ def test_probabilities_of_the_estimator_are_as_high_as_labels_are_frequent(ecgs)
 def test_no_intercept_where_the_classifier_reads_whole_ecgs_alone(ecgs, params):
     clf = classifier(**params).fit(*ecgs)
     assert clf.intercept_.tolist() == [0, 0]
+
+
+def test_threshold_where_most_ecgs_with_the_label_score_nothing():
+    present = np.array([True, True, True, False])
+    scores = [np.full(4, 1e-9), np.full(4, 1e-9), np.full(4, 0.9), np.full(4, 0.4)]
+    assert learn_threshold(scores, present) == pytest.approx(0.4)
+    assert learn_threshold([np.full(4, 1e-9)] * 4, present) == LOWEST

@@ -1163,6 +1163,13 @@ def test_class_weight_of_labels_is_checked(multilabel, class_weight):
         small(class_weight=class_weight).fit(X, y)
 
 
+@pytest.mark.parametrize("missing", [None, float("nan")])
+def test_groups_name_every_patient(binary, missing):
+    X, y, groups = binary
+    with pytest.raises(ValueError, match="groups must name the patient of every ECG, got a missing one"):
+        small().fit(X, y, groups=[missing, *groups[1:]])
+
+
 def test_class_weight_of_labels_has_no_other_keys(multilabel):
     X, y, _ = multilabel
     with pytest.raises(ValueError, match=r"the keys 0 and 1 alone in each dict, got .*'yes'"):

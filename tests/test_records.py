@@ -383,6 +383,8 @@ def test_csv(tmp_path, end):
     for start, stop in [(4095, 4097), (4096, 8192), (9999, 10000), (4999, 5002)]:
         np.testing.assert_allclose(record.read(start, stop), X[:, start:stop] / 1000, atol=1e-6)
     np.testing.assert_allclose(record.select_leads(["V1"]).read(0, 9), X[1:, :9] / 1000, atol=1e-6)
+    (tmp_path / "c.csv").write_text("V3,V3'\n1,2\n")  # names of leads that end in a quote keep it
+    assert read_record(tmp_path / "c.csv", sampling_rate=RATE).lead_names == ("V3", "V3'")
     (tmp_path / "b.csv").write_text(newline.join(["'sample #','MLII','V1'", *rows]) + end, newline="")
     record = read_record(tmp_path / "b.csv", sampling_rate=RATE, units="uV")
     assert record.lead_names == ("MLII", "V1")

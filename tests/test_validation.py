@@ -103,6 +103,7 @@ def test_layout_must_match_fit(fit_shape, shape, message):
             r"unequal lengths: shapes \(2, 200\), \(2, 300\).*Pad or crop",
         ),
         ([[[0.0, 1.0], [0.0]], [[0.0, 1.0], [1.0]]], ValueError, r"unequal lengths: shapes \(2, '2/1'\)"),
+        ([[[0.0, 1.0], [0.0]], [[0.0, 1.0], [1.0, 0.0]]], ValueError, r"shapes .*\(2, 2\).*Pad or crop"),
         (np.array([ecgs(200), ecgs(300)], dtype=object), ValueError, "make_windows"),
         ([["a", "b"], ["c", "d"]], ValueError, "could not convert string to float"),
     ],

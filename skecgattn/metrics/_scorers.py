@@ -187,7 +187,8 @@ def make_beat_scorer(
     Raises
     ------
     ValueError
-        If `metric` is unknown. When called: if no beats came, or the estimator's sampling rate is another.
+        If `metric` or `label` is unknown. When called: if no beats came, or the estimator has another
+        sampling rate.
 
     Notes
     -----
@@ -258,7 +259,7 @@ def make_map_scorer(
     Raises
     ------
     ValueError
-        If `metric` is unknown. When called: if no beats came.
+        If `metric` or `label` is unknown. When called: if no beats came.
     TypeError
         If a metric does not take an option.
 

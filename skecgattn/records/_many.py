@@ -232,6 +232,7 @@ def _names(records: Sequence[Record | str | os.PathLike[str]]) -> list[str]:
 
 
 def stem_of(path: str | os.PathLike[str]) -> Path:
+    """Return the path of a recording without its suffix; its last part is the recording's name."""
     path = Path(path)
     return path.with_suffix("") if path.suffix.lower() in SUFFIXES else path
 
