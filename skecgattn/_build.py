@@ -5,6 +5,7 @@ Each function reads parameters and learned attributes of the estimator, and sets
 
 from __future__ import annotations
 
+from dataclasses import fields
 from numbers import Real
 from typing import Any
 
@@ -59,15 +60,37 @@ def _reads_rhythm(segmenter: Any) -> bool:
     return segmenter in ("auto", "beat", None) or getattr(segmenter, "reads_beats", False)
 
 
-def minimum_length(estimator: Any) -> int:
+def check_same_front_end(front_end: FrontEnd, trained: FrontEnd, *, other_rate: bool) -> None:
+    """Refuse to go on with networks that would read other channels than they were trained with.
+
+    With `other_rate` ECGs may have another sampling rate, if they are resampled to the same one.
+
+    Raises
+    ------
+    ValueError
+        If a parameter was set; the message names it.
+    """
+    names = [field.name for field in fields(FrontEnd)]
+    if other_rate and front_end.rate == trained.rate:
+        names = [name for name in names if name not in ("sampling_rate", "resample_to")]
+    changed = [name for name in names if getattr(front_end, name) != getattr(trained, name)]
+    if changed:
+        values = "; ".join(
+            f"{name} was {getattr(trained, name)!r} in the last fit, got {getattr(front_end, name)!r}"
+            for name in changed
+        )
+        raise ValueError(f"training cannot go on: {values}, which needs a fit with warm_start=False.")
+
+
+def minimum_length(estimator: Any, front_end: FrontEnd) -> int:
     """Return the shortest ECG in samples that the networks can use."""
     parts = [SEGMENTERS.get(estimator.segmenter), CLASSIFIERS.get(estimator.classifier)]
     steps = max(getattr(part, "minimum_length", 1) for part in parts)
-    rate = make_front_end(estimator).rate
-    if rate is None or estimator.sampling_rate is None:
+    rate = front_end.rate
+    if rate is None or front_end.sampling_rate is None:
         return int(steps)
     # a heartbeat cannot be told from another in less than a second
-    return int(np.ceil(max(steps / rate, 1.0) * estimator.sampling_rate))
+    return int(np.ceil(max(steps / rate, 1.0) * front_end.sampling_rate))
 
 
 def build_network(estimator: Any) -> JointNetwork:
@@ -80,7 +103,7 @@ def build_network(estimator: Any) -> JointNetwork:
     ValueError
         If the segmenter needs heartbeats, and there are none.
     """
-    front_end, labels, n_channels = make_front_end(estimator), estimator._labels, estimator._n_channels
+    front_end, labels, n_channels = estimator._front_end, estimator._labels, estimator._n_channels
     classifier = estimator.classifier
     if isinstance(classifier, str):
         options: dict[str, Any] = {
@@ -153,7 +176,7 @@ def build_for(estimator: Any, channels: Channels) -> JointNetwork:
 
 
 def check_same_network(estimator: Any, network: JointNetwork) -> None:
-    """Refuse to go on with a network that the estimator's parameters do not make any more.
+    """Refuse to go on with, or to save, a network that the estimator's parameters do not make any more.
 
     Raises
     ------
@@ -165,8 +188,9 @@ def check_same_network(estimator: Any, network: JointNetwork) -> None:
     wanted = build_network(estimator)
     if any(_layout(one) != _layout(two) for one, two in zip(_parts(wanted), _parts(network), strict=True)):
         raise ValueError(
-            "training cannot go on: segmenter, classifier, width, dropout, read_whole, read_beats or another "
-            "parameter of the network was set after fit, which needs a fit with warm_start=False."
+            "segmenter, classifier, width, dropout, read_whole, read_beats or another parameter of the "
+            "network was set after fit: training cannot go on, nor the model be saved; it needs a fit with "
+            "warm_start=False."
         )
 
 
@@ -201,7 +225,7 @@ def make_plan(estimator: Any, samples: Samples, training: NDArray[np.intp], seed
         objective=OBJECTIVES[objective]() if isinstance(objective, str) else objective,
         task=task,
         n_leads=estimator.n_leads_in_,
-        channels_per_lead=make_front_end(estimator).channels_per_lead,
+        channels_per_lead=estimator._front_end.channels_per_lead,
         max_epochs=choose_epochs(
             estimator.max_epochs, len(training), n_timesteps, has_nothing=task.has_nothing
         ),

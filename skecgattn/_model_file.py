@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import hashlib
 import json
 import os
@@ -17,7 +19,7 @@ from safetensors import torch as safetensors
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from ._build import build_network
+from ._build import build_network, check_same_network, make_front_end
 from ._files import write_bytes
 from ._labels import Labels
 from ._plain_data import Decoder, Encoder, Route
@@ -58,7 +60,7 @@ def save(model: Model, path: str | os.PathLike[str]) -> None:
         If `model` is not fitted.
     ModelFileError
         If a parameter holds code (a callable segmenter, a callback, a class of one's own): the message
-        names it. Pickle and joblib save such models.
+        names it. Pickle and joblib save such models. Also if a parameter of the network was set after `fit`.
     OSError
         If the file cannot be written.
 
@@ -131,10 +133,15 @@ def unpack(data: bytes, name: str) -> Model:
     """Return the model in the content of a model file, called `name` in messages."""
     description, tensors, _ = _read(data, name)
     try:
-        model = Decoder(tensors, description["versions"]["scikit-learn"]).decode(description["model"])
+        decoder = Decoder(tensors, description["versions"]["scikit-learn"])
+        model = decoder.decode(description["model"])
         classifier = classifier_of(model)
         classifier._validate_params()
         classifier._labels = Labels(classifier.classes_, **description["labels"])
+        # as they were in fit; older files go by the present ones
+        trained = copy.copy(classifier).set_params(**decoder.decode(description.get("front_end", {})))
+        trained._validate_params()
+        classifier._front_end = make_front_end(trained)
         weights = {k.removeprefix(WEIGHTS): t for k, t in tensors.items() if k.startswith(WEIGHTS)}
         classifier.network_ = _network(classifier, weights)
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
@@ -182,14 +189,22 @@ def pack(model: Model) -> tuple[bytes, str]:
     classifier = classifier_of(model)
     check_is_fitted(classifier, "network_")
     labels = classifier._labels
-    encoder = Encoder(left_out={(id(classifier), "network_"), (id(classifier), "_labels")})
+    encoder = Encoder(
+        left_out={(id(classifier), "network_"), (id(classifier), "_labels"), (id(classifier), "_front_end")}
+    )
     description = {
         "format_version": FORMAT_VERSION,
         "versions": _versions(),
         "summary": _summary(model, classifier),
         "model": encoder.encode(model, Route("model")),
         "labels": {"multilabel": labels.multilabel, "normal": labels.normal},
+        "front_end": encoder.encode(dataclasses.asdict(classifier._front_end), Route("model")),
     }
+    try:
+        with torch.device("meta"):
+            check_same_network(classifier, classifier.network_)
+    except ValueError as error:
+        raise ModelFileError(str(error)) from error
     weights = classifier.network_.state_dict()
     tensors = encoder.tensors | {f"{WEIGHTS}{k}": t.detach().cpu().contiguous() for k, t in weights.items()}
     digest = _digest(description, tensors)
@@ -223,7 +238,8 @@ def _versions() -> dict[str, str]:
 def _summary(model: Model, classifier: AttentionECGClassifier) -> dict[str, Any]:
     """Return what a reader wants to know of a model, as plain data."""
     steps = [step for _, step in model.steps] if isinstance(model, Pipeline) else [model]
-    rates = [getattr(step, "sampling_rate", None) for step in steps]
+    # that of the classifier as it was trained, whatever was set since
+    rates = [getattr(getattr(step, "_front_end", step), "sampling_rate", None) for step in steps]
     classes = classifier.classes_.tolist()
     normal = classifier._labels.normal
     params = classifier.get_params(deep=False)

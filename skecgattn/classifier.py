@@ -21,7 +21,14 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from ._artefacts import add_artefacts
-from ._build import build_for, check_same_network, make_front_end, make_plan, minimum_length
+from ._build import (
+    build_for,
+    check_same_front_end,
+    check_same_network,
+    make_front_end,
+    make_plan,
+    minimum_length,
+)
 from ._calibration import learn_levels
 from ._frontend import FrontEnd
 from ._holdout import check_groups, hold_out
@@ -31,7 +38,7 @@ from ._thresholds import NOTHING_LEARNED, check_thresholds
 from ._validation import check_ecg, check_lead_names
 from .beats import select_beats
 from .exceptions import TrainingDivergedError
-from .nn import CLASSIFIERS, OBJECTIVES, SEGMENTERS, Augmentation, Objective
+from .nn import CLASSIFIERS, OBJECTIVES, SEGMENTERS, Augmentation, JointNetwork, Objective
 from .training import (
     PRECISIONS,
     SCHEDULES,
@@ -238,7 +245,9 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
 
     classes_: NDArray
     history_: list[dict[str, float]]
+    network_: JointNetwork
     _labels: Labels
+    _front_end: FrontEnd
     _n_channels: int
 
     __metadata_request__fit = {"groups": True}  # noqa: RUF012 (the name scikit-learn looks for)
@@ -627,7 +636,8 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         """
         X = self._check_fitted_input(X)
         self._check_has_maps()
-        if self.sampling_rate is None:
+        rate = self._front_end.sampling_rate
+        if rate is None:
             raise ValueError("locate needs the heartbeats and so the sampling rate, got sampling_rate=None.")
         thresholds = self._check_threshold(threshold)
         reader = self._reader()
@@ -642,7 +652,7 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
             return located
         frame = pd.DataFrame(np.concatenate(located))
         frame.insert(0, "ecg", np.repeat(np.arange(len(located)), [len(beats) for beats in located]))
-        frame.insert(2, "time", frame["sample"] / self.sampling_rate)
+        frame.insert(2, "time", frame["sample"] / rate)
         return frame
 
     def __sklearn_tags__(self) -> Any:
@@ -660,20 +670,9 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
 
     # --- training ---------------------------------------------------------------------------------
 
-    def _front_end(self, *, build: bool = False) -> FrontEnd:
-        """Return what makes the channels; unless a network is to be built, they must be those it reads."""
-        front_end = make_front_end(self)
-        n_channels = front_end.channels_per_lead * self.n_leads_in_ + front_end.n_rhythm
-        if not build and n_channels != self._n_channels:
-            raise ValueError(
-                f"the parameters make {n_channels} channels of {self.n_leads_in_} leads, the network was "
-                f"trained with {self._n_channels}: a parameter was set after fit, which needs another fit."
-            )
-        return front_end
-
     def _minimum_length(self) -> int:
-        """Return the shortest ECG in samples that the networks can use."""
-        return minimum_length(self)
+        """Return the shortest ECG in samples that the trained networks can use."""
+        return minimum_length(self, self._front_end)
 
     def _prepare(
         self,
@@ -691,7 +690,9 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
 
         Return the plan, the samples to train on and, with `early_stopping`, those held out.
         """
-        ecgs, labels = check_ecg(self, X, reset=build, y=_dense(y), min_timesteps=self._minimum_length())
+        front_end = make_front_end(self)
+        shortest = minimum_length(self, front_end)
+        ecgs, labels = check_ecg(self, X, reset=build, y=_dense(y), min_timesteps=shortest)
         names = np.asarray(y.columns) if isinstance(y, pd.DataFrame) and y.shape[1] > 1 else None
         if learn:
             check_lead_names(self.lead_names, self.n_leads_in_)
@@ -721,7 +722,12 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         training, held_out = np.flatnonzero(weight), None
         if early_stopping:
             training, held_out = hold_out(labels, training, patients, self.validation_fraction, seed)
-        front_end, dtype = self._front_end(build=build), numpy_dtype(self.precision)
+        if not build:
+            # of the network first: what its segmenter is decides what it reads
+            with seeded(seed, torch.device("cpu")):
+                check_same_network(self, self.network_)
+            check_same_front_end(front_end, self._front_end, other_rate=learn)
+        self._front_end, dtype = front_end, numpy_dtype(self.precision)
         channels = front_end.transform(ecgs, dtype)
         samples = Samples(channels, self._labels.encode(labels), weight)
         plan = make_plan(self, samples, training, seed)
@@ -734,9 +740,6 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
                 self.network_ = build_for(self, channels)
             self.intercept_ = np.zeros(self._labels.n_outputs)
             self.thresholds_ = np.full(len(self.map_labels_), NOTHING_LEARNED)
-        else:
-            with seeded(seed, plan.device):
-                check_same_network(self, self.network_)
         if held_out is not None:
             return plan, samples[training], replace(samples, noisy=None)[held_out]
         # a selection is a copy, which may be most of the memory
@@ -793,7 +796,7 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         """Return what reads ECGs by the trained network."""
         return Reader(
             self.network_,
-            self._front_end(),
+            self._front_end,
             self._labels,
             self.intercept_,
             self.device,

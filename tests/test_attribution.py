@@ -113,7 +113,7 @@ def test_default_target_is_the_predicted_class(fitted, ecgs, method):
 
 def test_integrated_gradients_by_hand(fitted, ecgs):
     estimator, X = fitted["joint"], ecgs[0][:3]
-    front_end, network = estimator._front_end(), estimator.network_.eval()
+    front_end, network = estimator._front_end, estimator.network_.eval()
     channels = front_end.transform(X)
     x, beats = torch.from_numpy(channels.values), torch.from_numpy(channels.heartbeats)
     total = torch.zeros_like(x)
@@ -175,7 +175,7 @@ def test_guided_backpropagation_reaches_every_relu(fitted, ecgs):
         for module in network.modules():
             if isinstance(module, nn.ReLU):
                 module.register_forward_hook(lambda *_, calls=calls: calls.append(None))
-        channels = fitted[name]._front_end().transform(ecgs[0][:2])
+        channels = fitted[name]._front_end.transform(ecgs[0][:2])
         with torch.profiler.profile() as profile:
             network(torch.from_numpy(channels.values), torch.from_numpy(channels.heartbeats))
         found = sum(event.count for event in profile.key_averages() if event.key == "aten::relu")

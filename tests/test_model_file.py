@@ -25,6 +25,7 @@ from skorch.callbacks import Callback
 
 import skecgattn._model_file as model_file
 from skecgattn import AttentionECGClassifier
+from skecgattn._frontend import FrontEnd
 from skecgattn._labels import Labels
 from skecgattn._model_file import info, load, save
 from skecgattn.datasets import make_ecg
@@ -91,7 +92,7 @@ def assert_equal(first, second):
         assert_equal(dict(first.state_dict()), dict(second.state_dict()))
     elif isinstance(first, np.random.RandomState):
         assert_equal(first.get_state(), second.get_state())
-    elif isinstance(first, BaseEstimator | Evidence | Augmentation | Labels):
+    elif isinstance(first, BaseEstimator | Evidence | Augmentation | FrontEnd | Labels):
         assert vars(first).keys() == vars(second).keys()
         for name, value in vars(first).items():
             assert_equal(value, vars(second)[name])
@@ -137,6 +138,28 @@ def test_it_continues_where_the_saved_one_would(fitted, ecgs, path):
     pair = [copy.deepcopy(fitted), round_trip(fitted, path)]
     first, second = (model.set_params(warm_start=True).fit(X, frame).predict_proba(X) for model in pair)
     np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize("changed", [{"scale": False}, {"rhythm": False}, {"sampling_rate": None}], ids=str)
+def test_what_was_set_after_fit_changes_no_prediction(fitted, ecgs, path, changed):
+    model = copy.deepcopy(fitted).set_params(**changed)
+    loaded = round_trip(model, path)
+    assert_same(model, loaded, ecgs[0])
+    np.testing.assert_array_equal(loaded.predict_proba(ecgs[0]), fitted.predict_proba(ecgs[0]))
+    assert info(path)["sampling_rate"] == RATE
+
+
+@pytest.mark.parametrize("changed", [{"width": 8}, {"read_whole": False}, {"segmenter": None}], ids=str)
+def test_a_network_of_other_parameters_is_not_saved(fitted, path, changed):
+    with pytest.raises(ModelFileError, match="parameter of the network was set after fit"):
+        save(copy.deepcopy(fitted).set_params(**changed), path)
+    assert not path.exists()
+
+
+def test_a_file_without_front_end_goes_by_the_parameters(fitted, ecgs, path):
+    save(fitted, path)
+    rewrite(path, lambda description, tensors: description.pop("front_end"))
+    assert_same(fitted, load(path), ecgs[0])
 
 
 def test_pickle_and_joblib_keep_working(fitted, ecgs, tmp_path):
@@ -363,6 +386,7 @@ FORGERIES = {
     "width": (lambda d, t: d["model"]["params"].update(width=10**6), "weights do not fit"),
     "parameter": (lambda d, t: d["model"]["params"].update(depth=3), "does not take the parameters.*depth"),
     "value": (lambda d, t: d["model"]["params"].update(width="wide"), "'width' parameter"),
+    "front-end": (lambda d, t: d["front_end"].update(resample_to="high"), "'resample_to' parameter"),
     "system": (lambda d, t: d["model"].update({"$object": "os.system"}), "no estimator of"),
     "function": (lambda d, t: d["model"].update({"$object": "sklearn.clone.X"}), "no estimator of"),
     "private": (

@@ -56,7 +56,8 @@ class ModelReader:
         classifier = classifier_of(model)
         check_is_fitted(classifier, "network_")
         classifier._check_has_maps()
-        if classifier.sampling_rate is None:
+        rate = classifier._front_end.sampling_rate
+        if rate is None:
             raise ValueError(
                 "The model does not know at which rate it reads, got sampling_rate=None: fit "
                 "AttentionECGClassifier(sampling_rate=...)."
@@ -67,8 +68,8 @@ class ModelReader:
         self.labels = beat_labels(classifier)
         self.record = _match_leads(classifier, record, leads)
         self.rate = record.sampling_rate
-        shortest = classifier._minimum_length() / classifier.sampling_rate
-        self.seconds = _trained_length(classifier) if window is None else window
+        shortest = classifier._minimum_length() / rate
+        self.seconds = _trained_length(classifier, rate) if window is None else window
         if min(self.seconds, record.duration) < shortest:
             raise ValueError(
                 f"Record {record.name} has {record.duration:g} s, in windows of {self.seconds:g} s: the "
@@ -117,14 +118,14 @@ class ModelReader:
         if self.steps is None:
             return self._front_end().transform(X, numpy_dtype(classifier.precision))
         own = [r for _, step in self.steps.steps if (r := getattr(step, "sampling_rate", None))]
-        X = resample(X, self.rate, own[0] if own else classifier.sampling_rate)
+        X = resample(X, self.rate, own[0] if own else classifier._front_end.sampling_rate)
         one_lead = classifier.input_ndim_ == 2
         X = np.asarray(self.steps.transform(X[:, 0] if one_lead else X))
         return classifier._reader().channels(X[:, None] if one_lead else X)
 
     def _front_end(self) -> FrontEnd:
         """Return the model's front end for ECGs of the recording's rate."""
-        front_end = self.classifier._front_end()
+        front_end = self.classifier._front_end
         return dataclasses.replace(front_end, sampling_rate=self.rate, resample_to=front_end.rate)
 
 
@@ -135,10 +136,10 @@ def beat_labels(classifier: AttentionECGClassifier) -> tuple:
     return (normal_label, *classifier.map_labels_)
 
 
-def _trained_length(classifier: AttentionECGClassifier) -> float:
+def _trained_length(classifier: AttentionECGClassifier, rate: float) -> float:
     """Return the length in seconds of the ECGs that the model was trained on, as far as it knows."""
     n_timesteps = getattr(classifier, "n_timesteps_in_", None)
-    return DEFAULT_WINDOW if n_timesteps is None else n_timesteps / float(classifier.sampling_rate or 1)
+    return DEFAULT_WINDOW if n_timesteps is None else n_timesteps / rate
 
 
 def _match_leads(classifier: AttentionECGClassifier, record: Record, leads: Sequence[str] | None) -> Record:
