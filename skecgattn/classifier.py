@@ -433,7 +433,8 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         ValueError
             If the input or a parameter cannot be used; the message names it.
         TrainingDivergedError
-            If the loss becomes NaN or infinite; the estimator then has the last good weights.
+            If the loss or what is predicted becomes NaN or infinite. The estimator then has the weights of
+            the best epoch before; without one, it is as it was.
 
         Warns
         -----
@@ -444,7 +445,7 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
             If hardly a heartbeat has a score for a class, even where ECGs have its label.
         """
         keep = self.warm_start and hasattr(self, "network_")
-        with _unchanged_on_error(self):
+        with _unchanged_on_error(self) as restore:
             plan, training, held_out = self._prepare(
                 X,
                 y,
@@ -454,7 +455,7 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
                 build=not keep,
                 early_stopping=self.early_stopping,
             )
-        self._train(plan, training, held_out)
+        self._train(plan, training, held_out, restore)
         self._learn_levels(plan, training if held_out is None else held_out)
         return self
 
@@ -492,7 +493,7 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         ValueError
             If the input or a parameter cannot be used; the message names it.
         TrainingDivergedError
-            If the loss becomes NaN or infinite; the estimator then has the last good weights.
+            If the loss or what is predicted becomes NaN or infinite; the estimator is as it was before.
 
         Warns
         -----
@@ -500,12 +501,12 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
             If hardly a heartbeat has a score for a class, even where ECGs have its label.
         """
         first = not hasattr(self, "network_")
-        with _unchanged_on_error(self):
+        with _unchanged_on_error(self) as restore:
             plan, samples, _ = self._prepare(X, y, sample_weight, learn=first, build=first, classes=classes)
         history = [] if first else self.history_
         n_before = len(history)
         plan = replace(plan, max_epochs=1, schedule="constant", seed=plan.seed + n_before)
-        self._train(plan, samples, None, None if first else self._optimizer_state)
+        self._train(plan, samples, None, restore, None if first else self._optimizer_state)
         self._learn_levels(plan, samples)
         self.history_ = [*history, *({**row, "epoch": row["epoch"] + n_before} for row in self.history_)]
         self.n_iter_ = self.best_epoch_ = len(self.history_)
@@ -746,7 +747,12 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         return plan, samples if len(training) == len(ecgs) else samples[training], None
 
     def _train(
-        self, plan: Plan, training: Samples, held_out: Samples | None, optimizer_state: dict | None = None
+        self,
+        plan: Plan,
+        training: Samples,
+        held_out: Samples | None,
+        restore: Callable[[], None],
+        optimizer_state: dict | None = None,
     ) -> None:
         # set before training, so that an error in it leaves a usable estimator
         self.history_ = []
@@ -758,9 +764,13 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         self.best_epoch_ = outcome.best_epoch
         self.n_iter_ = len(outcome.history)
         if outcome.diverged is not None:
+            left = f"has the last good weights, after epoch {self.best_epoch_}"
+            if not outcome.history:
+                restore()  # an untrained network is of no use
+                left = "is as it was before"
             raise TrainingDivergedError(
-                f"The {outcome.diverged}. The estimator has the last good weights, after epoch "
-                f"{self.best_epoch_}; try a lower lr than {plan.lr:g}, and look for extreme values in X."
+                f"The {outcome.diverged}. The estimator {left}; try a lower lr than {plan.lr:g}, and look "
+                "for extreme values in X."
             )
         self._optimizer_state = outcome.optimizer_state
         if outcome.interrupted:
@@ -828,12 +838,22 @@ def _dense(y: Any) -> Any:
 
 
 @contextmanager
-def _unchanged_on_error(estimator: Any) -> Iterator[None]:
-    """Give an estimator back what it had learned, where its next training fails before it begins."""
-    before = vars(estimator).copy()
-    try:
-        yield
-    except BaseException:
+def _unchanged_on_error(estimator: Any) -> Iterator[Callable[[], None]]:
+    """Give an estimator back what it had learned and drawn, where its next training fails before it begins.
+
+    Yields what does so later.
+    """
+    before, random_state = vars(estimator).copy(), estimator.random_state
+    drawn = random_state.get_state() if isinstance(random_state, np.random.RandomState) else None
+
+    def restore() -> None:
         vars(estimator).clear()
         vars(estimator).update(before)
+        if drawn is not None:
+            random_state.set_state(drawn)
+
+    try:
+        yield restore
+    except BaseException:
+        restore()
         raise

@@ -20,7 +20,10 @@ class ECGWarning(UserWarning):
 
 
 class TrainingDivergedError(ArithmeticError):
-    """Raised where the training loss becomes NaN or infinite; the last good weights are kept."""
+    """Raised where the loss or what is predicted becomes NaN or infinite in training.
+
+    The weights of the best epoch before are kept; where there is none, the estimator is as it was before.
+    """
 
 
 class ModelFileError(ValueError):

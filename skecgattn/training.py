@@ -28,6 +28,7 @@ from .nn import Augmentation, JointNetwork, Objective, Task
 
 PRECISIONS = ("auto", "float32", "bfloat16", "float64")
 PREDICTION_BATCH = 128
+PROBED = 16  # ECGs that tell after every epoch whether the network still predicts numbers
 MIN_CYCLE = 4  # batches; fewer cannot rise and fall
 SCHEDULES = ("one_cycle", "constant")
 
@@ -281,7 +282,11 @@ class _ProgressBar(Callback):
 
 
 class _RestoreOnDivergence(Callback):
-    """Stop where the loss or a weight is not finite any more, with the weights of the last good epoch."""
+    """Stop where loss, weights or outputs are not finite any more, with the last good epoch's weights."""
+
+    def __init__(self, plan: Plan, probe: Channels) -> None:
+        self.plan = plan
+        self.probe = probe
 
     def on_train_begin(self, net: NeuralNet, **kwargs: Any) -> None:
         self.weights_ = copy.deepcopy(net.module_.state_dict())
@@ -296,6 +301,10 @@ class _RestoreOnDivergence(Callback):
         # the last batch's step is not followed by a loss that would show it
         if not all(bool(weight.isfinite().all()) for weight in net.module_.parameters()):
             self._stop(net, "weights became NaN or infinite")
+        # nor do weights that are finite, but too large to compute with
+        of_plan = {name: getattr(self.plan, name) for name in ("device", "dtype", "bfloat16")}
+        if not np.isfinite(compute(net.module_, self.probe, **of_plan)[0]).all():
+            self._stop(net, "outputs of the network became NaN or infinite")
         self.weights_ = copy.deepcopy(net.module_.state_dict())
 
     def _stop(self, net: NeuralNet, what: str) -> None:
@@ -357,7 +366,7 @@ def train(
     n_batches = math.ceil(n_samples / plan.batch_size) * plan.max_epochs
     callbacks: list[Any] = [
         ("clipping", GradientNormClipping(5.0)),
-        ("divergence", divergence := _RestoreOnDivergence()),
+        ("divergence", divergence := _RestoreOnDivergence(plan, training.channels.rows(slice(PROBED)))),
     ]
     stopping = EarlyStopping(patience=plan.patience, load_best=True, threshold=0, sink=_silent)
     # a segmenter may learn faster than the classifier
@@ -415,7 +424,8 @@ def train(
     history = [_summary(row) for row in net.history if last in row and row["epoch"] != divergence.epoch_]
     epochs = len(history)
     stopped_early = validation is not None and stopping.misses_ == plan.patience
-    best = epochs if validation is None else stopping.best_epoch_
+    # a callback may have stopped the first epoch at its end, before early stopping saw it
+    best = epochs if validation is None else stopping.best_epoch_ or epochs
     diverged = None if divergence.epoch_ is None else f"{divergence.what_} in epoch {divergence.epoch_}"
     return Outcome(
         history, best, net.optimizer_.state_dict(), epochs < plan.max_epochs and not stopped_early, diverged

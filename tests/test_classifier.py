@@ -736,6 +736,21 @@ def test_interrupt_leaves_a_usable_estimator(binary, epoch, early_stopping):
     assert clf.n_iter_ == epoch
 
 
+class StopAtEnd(Callback):
+    """Stop at the end of the first epoch, as a callback that has seen enough."""
+
+    def on_epoch_end(self, net, **kwargs):
+        raise KeyboardInterrupt
+
+
+def test_a_callback_that_stops_after_an_epoch(binary):
+    X, y, _ = binary
+    clf = small(max_epochs=3, callbacks=[StopAtEnd()])
+    with pytest.warns(ConvergenceWarning, match="interrupted after 1 of 3 epochs"):
+        clf.fit(X, y)
+    assert clf.best_epoch_ == clf.n_iter_ == len(clf.history_) == 1
+
+
 class Spoil(Callback):
     """Make the weights NaN, before the loss of an epoch or after the last of its steps."""
 
@@ -776,9 +791,42 @@ def test_divergence_stops_with_the_last_good_weights(binary, at, early_stopping)
 def test_divergence_by_the_learning_rate(binary):
     X, y, _ = binary
     clf = small(lr=1e30, weight_decay=0, max_epochs=3, lr_schedule="constant")
-    with pytest.raises(TrainingDivergedError, match="try a lower lr than 1e"):
+    with pytest.raises(TrainingDivergedError, match=r"in epoch 1.*as it was before; try a lower lr than 1e"):
         clf.fit(X, y)
-    assert_usable(clf, X)
+    with pytest.raises(NotFittedError):
+        clf.predict(X)
+
+
+@pytest.mark.parametrize("segmenter", ["auto", None])
+def test_weights_too_large_to_predict_with(binary, segmenter):
+    X, y, _ = binary
+    # one step, after which no loss follows: the weights are finite
+    options = {"max_epochs": 1, "batch_size": None, "early_stopping": False, "segmenter": segmenter}
+    with pytest.raises(TrainingDivergedError, match=r"outputs of the network became NaN .* in epoch 1"):
+        small(lr=1e10, **options).fit(X, y)
+
+
+@pytest.mark.parametrize("way", ["fit", "warm_start", "partial_fit"])
+def test_divergence_at_once_changes_nothing(binary, fitted, way):
+    X, y, _ = binary
+    clf = pickle.loads(pickle.dumps(fitted))
+    clf.set_params(lr=1e30, warm_start=way == "warm_start", random_state=np.random.RandomState(0))
+    before, drawn = vars(clf).copy(), clf.random_state.get_state()[1].copy()
+    train = clf.partial_fit if way == "partial_fit" else clf.fit
+    for _ in range(2):
+        with pytest.raises(TrainingDivergedError, match="The estimator is as it was before"):
+            train(X, y)
+    assert vars(clf) == before  # the same objects
+    np.testing.assert_array_equal(clf.random_state.get_state()[1], drawn)
+    np.testing.assert_array_equal(clf.predict_proba(X), fitted.predict_proba(X))
+
+
+def test_a_fit_that_fails_draws_nothing(binary):
+    X, y, _ = binary
+    drawn = np.random.RandomState(0)
+    with pytest.raises(ValueError, match="class_weight has labels"):
+        small(random_state=drawn, class_weight={"PVC": 2}).fit(X, y)
+    assert drawn.randint(2**31 - 1) == np.random.RandomState(0).randint(2**31 - 1)
 
 
 class Rates(Callback):
@@ -873,8 +921,9 @@ def test_global_state_is_left_alone(binary, error):
         expected = pytest.warns(ConvergenceWarning) if warned else pytest.raises(error)
     with expected:
         clf.fit(X, y)
-    clf.predict(X)
-    clf.locate(X)
+    if error is not TrainingDivergedError:  # which leaves it unfitted
+        clf.predict(X)
+        clf.locate(X)
     assert global_state() == before
 
 
