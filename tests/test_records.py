@@ -391,6 +391,41 @@ def test_csv(tmp_path, end):
     np.testing.assert_allclose(record.read(), X / 1000, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("units", "scales"),
+    [("'mV','mV','mmHg'", (1, 1)), ("'uV',' V ','NU'", (1e-3, 1e3)), ("(µV),(mV),()", (1e-3, 1))],
+)
+def test_csv_with_units(tmp_path, units, scales):
+    path = tmp_path / "a.csv"
+    X = np.random.default_rng(0).uniform(-5, 5, (3, 5000)).round(3)
+    rows = [f"'{k // 60}:{k % 60:06.3f}',{a},{b},{c}" for k, (a, b, c) in enumerate(X.T)]
+    rows[0], X[0, 0] = "'0:00.000',-,1.5,2", np.nan
+    X[1, 0] = 1.5
+    heading = ["'Elapsed time','MLII','V5','ABP'", f"'hh:mm:ss.mmm',{units}"]
+    path.write_text("\n".join([*heading, *rows]), encoding="utf-8")
+    record = read_record(path, sampling_rate=RATE)
+    assert (record.lead_names, record.n_timesteps) == (("MLII", "V5"), 5000)
+    expected = X[:2] * np.array(scales)[:, None]
+    np.testing.assert_allclose(record.read(), expected, rtol=1e-5)
+    np.testing.assert_allclose(
+        record.select_leads(["V5"]).read(4090, 4100), expected[1:, 4090:4100], rtol=1e-5
+    )
+    given = read_record(path, sampling_rate=RATE, units="V")
+    np.testing.assert_allclose(given.read(9, 19), X[:, 9:19] * 1000, rtol=1e-5)
+    with pytest.raises(ValueError, match=r"not voltages \(ABP in "):
+        read_record(path, sampling_rate=RATE, leads=["ABP"])
+    path.write_text("\n".join(heading))
+    with pytest.raises(UnreadableRecordError, match="holds no samples"):
+        read_record(path, sampling_rate=RATE)
+
+
+def test_csv_whose_first_samples_are_missing(tmp_path):
+    (tmp_path / "a.csv").write_text("MLII,V5\nNA,NaN\n-,\n1,2\n")
+    np.testing.assert_array_equal(
+        read_record(tmp_path / "a.csv", sampling_rate=RATE).read(), [[np.nan, np.nan, 1], [np.nan, np.nan, 2]]
+    )
+
+
 def test_csv_that_is_no_ecg(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("II;V1\n1;2\n1;x\n")

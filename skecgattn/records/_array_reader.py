@@ -17,7 +17,7 @@ from skecgattn.records._source import Source, UnreadableRecordError, to_millivol
 
 _TIME_COLUMNS = {
     *("time", "time (s)", "time_s", "t", "seconds", "s", "ms", "timestamp", "sample", "index", ""),
-    "sample #",  # PhysioNet's
+    *("sample #", "elapsed time"),  # PhysioNet's
 }
 _ROWS_PER_MARK = 4096
 
@@ -55,7 +55,7 @@ class CSVReader:
     columns: tuple[int, ...]
     separator: str
     marks: NDArray[np.int64]
-    scale: float
+    scales: tuple[float, ...]
 
     def read(self, channels: Sequence[int], start: int, stop: int) -> NDArray[np.float32]:
         first, last = start // _ROWS_PER_MARK, -(-stop // _ROWS_PER_MARK)
@@ -69,11 +69,13 @@ class CSVReader:
             header=None,
             usecols=wanted,
             dtype=np.float32,
+            na_values=["-"],  # PhysioNet's
             skip_blank_lines=False,
         )
         shift = first * _ROWS_PER_MARK
         X = table[wanted].to_numpy(dtype=np.float32)[start - shift : stop - shift].T
-        return np.multiply(X, np.float32(self.scale), order="C")
+        scales = np.array([self.scales[i] for i in channels], dtype=np.float32)
+        return np.multiply(X, scales[:, np.newaxis], order="C")
 
 
 def open_npy(path: Path, sampling_rate: float, units: str, leads: Sequence[str] | None) -> Source:
@@ -99,31 +101,52 @@ def open_npy(path: Path, sampling_rate: float, units: str, leads: Sequence[str] 
             )
     names = tuple(map(str, leads)) if leads is not None else tuple(f"lead{i + 1}" for i in range(shape[axis]))
     return _uniform_source(
-        path, NpyReader(path, axis, _scale(units)), names, shape[1 - axis], sampling_rate, units
+        path,
+        NpyReader(path, axis, _scale(units)),
+        names,
+        shape[1 - axis],
+        sampling_rate,
+        [units] * len(names),
     )
 
 
-def open_csv(path: Path, sampling_rate: float, units: str) -> Source:
-    """Open a .csv file and mark where its rows are."""
+def open_csv(path: Path, sampling_rate: float, units: str | None) -> Source:
+    """Open a .csv file and mark where its rows are; `units` go before those that the file gives."""
     with path.open("rb") as file:
-        header = file.readline()
+        header, second = file.readline(), file.readline()
     text = header.decode("utf-8-sig", errors="replace")
     separator = max(",;\t", key=text.count)
     try:
-        cells = next(csv.reader([text], delimiter=separator), [])
+        names, below = (
+            [_unquoted(cell.strip()) for cell in next(csv.reader([line], delimiter=separator), [])]
+            for line in (text, second.decode(errors="replace"))
+        )
     except csv.Error as error:
         raise UnreadableRecordError(f"The file {path} must be a table of text, {error}.") from error
-    names = [_unquoted(cell.strip()) for cell in cells]
     columns = [i for i, name in enumerate(names) if name.casefold() not in _TIME_COLUMNS]
     if not columns or any(_is_number(names[i]) for i in columns):
         raise UnreadableRecordError(
             f"The file {path} must begin with a line of lead names, got {text.strip()[:60]!r}."
         )
-    marks, n_rows = _mark_rows(path, len(header))
+    given = _units([below[i] for i in columns if i < len(below)], len(columns))
+    marks, n_rows = _mark_rows(path, len(header) + (len(second) if given else 0))
     if not n_rows:
         raise UnreadableRecordError(f"The file {path} holds no samples.")
-    reader = CSVReader(path, tuple(columns), separator, marks, _scale(units))
-    return _uniform_source(path, reader, tuple(names[i] for i in columns), n_rows, sampling_rate, units)
+    unit_of_leads = [units] * len(columns) if units else given or ["mV"] * len(columns)
+    # a lead in another unit is refused where leads are chosen
+    scales = tuple(to_millivolts(unit) or 1.0 for unit in unit_of_leads)
+    reader = CSVReader(path, tuple(columns), separator, marks, scales)
+    return _uniform_source(
+        path, reader, tuple(names[i] for i in columns), n_rows, sampling_rate, unit_of_leads
+    )
+
+
+def _units(cells: list[str], n_leads: int) -> list[str]:
+    """Return the units of the leads, where these are what the cells below their names hold; else nothing."""
+    units = [cell.strip("()[] ") for cell in cells]
+    if len(units) == n_leads and not any(map(_is_number, units)) and any(map(to_millivolts, units)):
+        return units
+    return []
 
 
 def _mark_rows(path: Path, offset: int) -> tuple[NDArray[np.int64], int]:
@@ -165,7 +188,12 @@ def _scale(units: str) -> float:
 
 
 def _uniform_source(
-    path: Path, reader: Any, names: tuple[str, ...], n_timesteps: int, sampling_rate: float, units: str
+    path: Path,
+    reader: Any,
+    names: tuple[str, ...],
+    n_timesteps: int,
+    sampling_rate: float,
+    units: Sequence[str],
 ) -> Source:
     n = len(names)
     return Source(
@@ -173,7 +201,7 @@ def _uniform_source(
         reader=reader,
         lead_names=names,
         called_ecg=(False,) * n,
-        units=(units,) * n,
+        units=tuple(units),
         sampling_rates=(sampling_rate,) * n,
         n_timesteps=(n_timesteps,) * n,
     )

@@ -287,7 +287,8 @@ def read_record(
           all formats that wfdb reads. Gaps, and leads that a segment lacks, are read as NaN.
         - EDF and EDF+ (``.edf``), through edfio (``pip install "skecgattn[edf]"``). "ECG II" is called "II".
         - ``.csv``: one column a lead, below a line of their names; a column called time (or t, seconds,
-          ms, timestamp, sample, index) is passed over, empty fields are NaN.
+          ms, timestamp, sample, index) is passed over, empty fields are NaN. A second line may give the
+          units, as PhysioNet's rdsamp and LightWAVE write it.
         - ``.npy``: an array of shape (n_leads, n_timesteps), (n_timesteps, n_leads) or (n_timesteps,). Of
           two axes, the shorter one is that of the leads, or the first of two equal ones; with `leads`, one
           that is as long as there are names.
@@ -301,7 +302,7 @@ def read_record(
         Samples a second (Hz) of a ``.csv`` or ``.npy`` file. The other formats know theirs.
 
     units : {"V", "mV", "uV", "nV"}, default=None
-        Unit of the samples. None takes the unit that the file gives, and mV for ``.csv`` and ``.npy``.
+        Unit of the samples. None takes the unit that the file gives, and mV where it gives none.
 
     Returns
     -------
@@ -391,7 +392,7 @@ def _open(path: Path, leads: Any, sampling_rate: float | None, units: str | None
         if sampling_rate is None:
             raise ValueError(f"sampling_rate must be given for {path.name}: {suffix} files do not tell it.")
         if suffix == ".csv":
-            return stem, open_csv(path, float(sampling_rate), units or "mV")
+            return stem, open_csv(path, float(sampling_rate), units)
         return stem, open_npy(path, float(sampling_rate), units or "mV", leads)
     if suffix in _WFDB_SUFFIXES:
         path = path.with_suffix("")
