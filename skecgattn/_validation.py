@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 from sklearn import get_config
+from sklearn.base import OneToOneFeatureMixin
+from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import column_or_1d, validate_data
 
 from skecgattn.exceptions import ECGWarning
@@ -127,6 +129,23 @@ def check_lead_names(names: Iterable[str] | None, n_leads: int) -> None:
         raise ValueError(f"lead_names must be different strings, got {names!r}.")
     if len(names) != n_leads:
         raise ValueError(f"lead_names must name the {n_leads} lead(s) of X, got {len(names)}: {names!r}.")
+
+
+def keeps_leads(model: Any) -> bool:
+    """Tell whether the last step of a pipeline is known to get the leads that the pipeline gets."""
+    steps = [step for _, step in model.steps[:-1]] if isinstance(model, Pipeline) else []
+    return all(step in (None, "passthrough") or isinstance(step, OneToOneFeatureMixin) for step in steps)
+
+
+def lead_names_of(model: Any) -> list[str] | None:
+    """Return the names of the leads that a model gets, None where they are unknown.
+
+    Those of a pipeline's last step are the names of what the steps before it make.
+    """
+    if not keeps_leads(model):
+        return None
+    names = getattr(model[-1] if isinstance(model, Pipeline) else model, "lead_names", None)
+    return None if names is None else list(names)
 
 
 def _stack(X: Any) -> Any:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import itertools
 import json
 import os
@@ -16,6 +17,7 @@ import pytest
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 from skorch.callbacks import Callback
 
 from skecgattn import AttentionECGClassifier
@@ -251,10 +253,20 @@ def test_pipeline(model, ecg, threshold, whole):
     assert abs(len(found.beats) - len(whole.beats)) <= 0.01 * len(whole.beats)
 
 
+def test_pipeline_that_takes_leads_by_itself(model, ecg, whole, threshold):
+    """The names of its last step's leads are not those of the leads that it gets."""
+    swap = FunctionTransformer(lambda X: X[:, [2, 0]])
+    record = Record.from_array(np.stack([ecg[0][1], 0 * ecg[0][0], ecg[0][0]]), RATE, ["V1", "none", "MLII"])
+    assert_same(annotate(make_pipeline(swap, model), record, threshold=threshold), whole)
+    named = annotate(make_pipeline(swap, model), record, leads=record.lead_names, threshold=threshold)
+    assert_same(named, whole)
+
+
 def test_pipeline_rounds_times_once(model, ecg):
     """From the networks' rate straight to the recording's, though the pipeline has a rate between."""
     record = Record.from_array(resample(ecg[0], RATE, 250), 250, LEADS)
-    slow = copy.deepcopy(model).set_params(resample_to=100)
+    slow = copy.deepcopy(model)
+    slow._front_end = dataclasses.replace(slow._front_end, resample_to=100)
     X = make_ecg(8, sampling_rate=2 * RATE, random_state=0)[0]
     pipeline = make_pipeline(Resampler(2 * RATE, new_rate=RATE).fit(X), slow)
     one, two = (annotate(reader, record).beats["sample"].to_numpy() for reader in (slow, pipeline))

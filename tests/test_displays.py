@@ -11,6 +11,7 @@ from matplotlib.colors import to_rgb
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
 from skecgattn import AttentionECGClassifier
 from skecgattn.datasets import make_ecg
@@ -305,6 +306,17 @@ def test_without_sampling_rate_time_is_in_samples():
     assert "samples" in display.ax_.xaxis.label.get_text()
     assert "mm/s" not in display.ax_.xaxis.label.get_text()
     np.testing.assert_array_equal(display.lines_[0][0].get_xdata(), np.arange(N_TIMESTEPS))
+
+
+def test_names_are_those_of_the_leads_drawn():
+    X, named = np.repeat(ecg(n_leads=2), 2, axis=0), Dummy()
+    named.lead_names = ["II", "V1"]
+    same = make_pipeline(Resampler(RATE, new_rate=RATE), "passthrough", named).fit(X, [0, 1])
+    assert AttentionMapDisplay.from_estimator(same, X).lead_names == ["II", "V1"]
+    swapped = make_pipeline(FunctionTransformer(lambda X: X[:, ::-1]), named).fit(X, [0, 1])
+    assert AttentionMapDisplay.from_estimator(swapped, X).lead_names is None
+    given = AttentionMapDisplay.from_estimator(swapped, X, lead_names=["V1", "II"])
+    assert given.lead_names == ["V1", "II"]
 
 
 def test_pipeline_draws_the_ecg_before_its_transformers():

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
+from .._validation import lead_names_of
 from ._input import (
     check_beats,
     check_ecgs,
@@ -188,7 +189,8 @@ class AttentionMapDisplay:
             Samples a second of `X`. None takes ``estimator.sampling_rate`` (of a pipeline's last step, times
             the factor by which its transformers resample).
         lead_names : sequence of n_leads str, default=None
-            Names of the leads. None takes ``estimator.lead_names``.
+            Names of the leads. None takes ``estimator.lead_names``; of a pipeline those of its last step, if
+            the steps before keep features one to one (scikit-learn's `OneToOneFeatureMixin`).
         beats : structured array, or sequence of n_samples of them, default=None
             Annotated beats of the ECG drawn, or of all of `X`, with the fields ``sample`` and ``symbol``.
         **plot_kw : dict
@@ -221,7 +223,7 @@ class AttentionMapDisplay:
             found = rescale_beats(np.asarray(model.locate(seen)[0]), ratio, n_timesteps)
         if sampling_rate is None and (rate := getattr(model, "sampling_rate", None)) is not None:
             sampling_rate = float(rate * ratio)
-        names = getattr(model, "lead_names", None)
+        names = lead_names_of(estimator)
         if lead_names is None and names is not None and len(names) == ecgs.shape[1]:
             lead_names = names
         maps, located = {}, {}

@@ -24,6 +24,7 @@ from sklearn.utils._param_validation import Interval, validate_params
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from .._files import write_text
+from .._validation import lead_names_of
 from ._attribution import grad_cam, guided_grad_cam, integrated_gradients
 from ._grade_files import KEY_FORMAT, VERSION
 from ._input import check_ecgs, unpack_pipeline
@@ -142,7 +143,8 @@ def build_grade_study(
         its transformers resample.
 
     lead_names : sequence of n_leads str, default=None
-        Names of the leads. None takes ``model.lead_names``, or numbers where that is None too.
+        Names of the leads. None takes ``model.lead_names``, of a pipeline those of its last step if the steps
+        before keep features one to one, or numbers where they are unknown.
 
     class_names : dict of label to str, default=None
         What the page calls the classes, such as ``{"V": "ventricular ectopic beats"}``.
@@ -218,7 +220,7 @@ def build_grade_study(
             raise ValueError("sampling_rate is needed to draw ECG paper, and the model has none: got None.")
         rate = float(estimator.sampling_rate * ecgs.shape[2] / seen.shape[-1])
     duration = ecgs.shape[2] / rate
-    names = _lead_names(lead_names, estimator, ecgs.shape[1])
+    names = _lead_names(lead_names, model, ecgs.shape[1])
     patients = None if groups is None else _checked(groups, len(ecgs), "groups")
     named = _named_methods(methods)
     rng = check_random_state(random_state)
@@ -283,7 +285,7 @@ def _checked(values: ArrayLike, n_samples: int, name: str) -> NDArray:
 
 def _lead_names(lead_names: Sequence[str] | None, model: Any, n_leads: int) -> list[str]:
     if lead_names is None:
-        lead_names = getattr(model, "lead_names", None)
+        lead_names = lead_names_of(model)
     if lead_names is None:
         return [""] if n_leads == 1 else [str(number) for number in range(1, n_leads + 1)]
     if len(lead_names) != n_leads:

@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from skecgattn._frontend import Channels, FrontEnd
 from skecgattn._model_file import classifier_of
 from skecgattn._reading import in_ecg_time
+from skecgattn._validation import keeps_leads, lead_names_of
 from skecgattn.classifier import AttentionECGClassifier
 from skecgattn.preprocessing import resample
 from skecgattn.records._batches import Batch
@@ -66,7 +67,7 @@ class ModelReader:
         self.steps = model[:-1] if isinstance(model, Pipeline) and len(model) > 1 else None
         self.thresholds = np.maximum(classifier._check_threshold(threshold), 1e-12)
         self.labels = beat_labels(classifier)
-        self.record = _match_leads(classifier, record, leads)
+        self.record = _match_leads(model, record, leads)
         self.rate = record.sampling_rate
         shortest = classifier._minimum_length() / rate
         self.seconds = _trained_length(classifier, rate) if window is None else window
@@ -142,10 +143,11 @@ def _trained_length(classifier: AttentionECGClassifier, rate: float) -> float:
     return DEFAULT_WINDOW if n_timesteps is None else n_timesteps / rate
 
 
-def _match_leads(classifier: AttentionECGClassifier, record: Record, leads: Sequence[str] | None) -> Record:
+def _match_leads(model: Any, record: Record, leads: Sequence[str] | None) -> Record:
     """Return the record with the leads that the model reads, in its order."""
-    needed = classifier.n_leads_in_
-    names = None if classifier.lead_names is None else list(classifier.lead_names)
+    if not keeps_leads(model):  # which leads its steps take is theirs to know
+        return record if leads is None else record.select_leads(leads)
+    needed, names = classifier_of(model).n_leads_in_, lead_names_of(model)
     has = f"record {record.name} has {', '.join(record.lead_names)}"
     if leads is not None:
         if isinstance(leads, str) or len(leads) != needed:
