@@ -533,6 +533,27 @@ def test_symbols_may_be_bytes():
     assert metrics.pointing_game(np.eye(1, 200, 50), true, label="V") == 1
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"ignore": "F"}, "The 'ignore' parameter of .* Got 'F'"),
+        ({"ignore": 5}, "The 'ignore' parameter of .* Got 5"),
+        ({"ignore": ("V", "F")}, "ignore must not hold symbols of the class scored"),
+    ],
+    ids=str,
+)
+def test_scorers_check_their_options_when_they_are_made(options, message):
+    with pytest.raises(ValueError, match=message):
+        metrics.make_beat_scorer(label="V", sampling_rate=100, **options)
+    with pytest.raises(ValueError, match=message):
+        metrics.make_map_scorer(("pointing_game", "map_auroc"), label="V", **options)
+
+
+def test_beat_scorer_checks_its_tolerance_when_it_is_made():
+    with pytest.raises(ValueError, match="The 'tolerance' parameter of beat_detection"):
+        metrics.make_beat_scorer(label="V", sampling_rate=100, tolerance=-0.1)
+
+
 def test_scorers_say_what_is_missing(ecgs):
     X, y, beats = ecgs
     scorer = metrics.make_beat_scorer(label="V", sampling_rate=100)

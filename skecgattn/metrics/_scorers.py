@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from inspect import signature
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.pipeline import Pipeline
+from sklearn.utils._param_validation import validate_parameter_constraints
 from sklearn.utils.metadata_routing import MetadataRequest
 
 from ._annotations import resolve_label
@@ -17,7 +18,9 @@ from ._detection import beat_detection
 from ._localisation import attention_mass, map_iou, pointing_game, rank_accuracy
 from ._ranking import map_auroc, map_average_precision
 
-_BEAT_METRICS = ("f1", "sensitivity", "positive_predictivity")
+_BEAT_METRICS: dict[str, Callable[..., Any]] = dict.fromkeys(
+    ("f1", "sensitivity", "positive_predictivity"), beat_detection
+)
 _MAP_METRICS: dict[str, Callable[..., Any]] = {
     function.__name__: function
     for function in (
@@ -56,11 +59,22 @@ def _chosen(metric: str | Sequence[str], known: Sequence[str]) -> tuple[str, ...
 class _BeatsScorer(ABC):
     """A scorer that is called with annotated beats; requests them from scikit-learn's metadata routing."""
 
-    def __init__(self, metric: str | Sequence[str], known: Sequence[str], label: str | Sequence[str]):
+    def __init__(
+        self,
+        metric: str | Sequence[str],
+        functions: Mapping[str, Callable[..., Any]],
+        label: str | Sequence[str],
+        options: dict[str, Any],
+    ):
         self.metric = metric
-        self.names = _chosen(metric, known)
+        self.names = _chosen(metric, list(functions))
         self.label = label
-        resolve_label(label, None)  # a search would take the error for a score of NaN
+        self.options = options
+        # a search would take the error of a call for a score of NaN
+        for function in dict.fromkeys(functions[name] for name in self.names):
+            constraints = function._skl_parameter_constraints  # type: ignore[attr-defined]
+            validate_parameter_constraints(constraints, options, caller_name=function.__name__)
+        resolve_label(label, options.get("ignore"))
         self._request: bool | str | None = True
 
     def __repr__(self) -> str:
@@ -117,8 +131,7 @@ class _BeatsScorer(ABC):
 
 class _BeatScorer(_BeatsScorer):
     def __init__(self, metric: str | Sequence[str], label: str | Sequence[str], options: dict[str, Any]):
-        super().__init__(metric, _BEAT_METRICS, label)
-        self.options = options
+        super().__init__(metric, _BEAT_METRICS, label, options)
 
     def _scores(self, estimator: Any, X: ArrayLike, beats: Sequence[NDArray]) -> dict[str, float]:
         locator, seen = _unpack(estimator, "locate", X)
@@ -137,9 +150,8 @@ class _MapScorer(_BeatsScorer):
     def __init__(
         self, metric: str | Sequence[str], label: str | Sequence[str], target: Any, options: dict[str, Any]
     ):
-        super().__init__(metric, tuple(_MAP_METRICS), label)
+        super().__init__(metric, _MAP_METRICS, label, options)
         self.target = target
-        self.options = options
 
     def _scores(self, estimator: Any, X: ArrayLike, beats: Sequence[NDArray]) -> dict[str, float]:
         of_class = {} if self.target is None else {"target": self.target}
@@ -187,8 +199,8 @@ def make_beat_scorer(
     Raises
     ------
     ValueError
-        If `metric` or `label` is unknown. When called: if no beats came, or the estimator has another
-        sampling rate.
+        If `metric` or `label` is unknown, or another argument is none that the metric takes. When called: if
+        no beats came, or the estimator has another sampling rate.
 
     Notes
     -----
@@ -259,7 +271,8 @@ def make_map_scorer(
     Raises
     ------
     ValueError
-        If `metric` or `label` is unknown. When called: if no beats came.
+        If `metric` or `label` is unknown, or an option is none that the metric takes. When called: if no
+        beats came.
     TypeError
         If a metric does not take an option.
 
