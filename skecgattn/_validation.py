@@ -7,8 +7,10 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from sklearn import get_config
 from sklearn.base import OneToOneFeatureMixin
+from sklearn.exceptions import DataConversionWarning
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import column_or_1d, validate_data
 
@@ -84,17 +86,31 @@ def check_ecg(
     ECGWarning
         If a lead is flat, or if values are integers or in a range that millivolts do not have. 2-D input of
         fewer than 100 timesteps is not judged.
+
+    DataConversionWarning
+        If `y` has one column.
     """
     name = type(estimator).__name__
     X = _stack(X)
     _check_layout(estimator, X, reset=reset)
     source_dtype = getattr(X, "dtype", None)
     options = {"allow_nd": True, "ensure_all_finite": False, "dtype": dtype}
+    # 0 and 1 of one column are class labels, as scikit-learn reads them, which lose the name of the column
+    unnamed = isinstance(y, pd.DataFrame) and y.shape[1] == 1 and y.iloc[:, 0].isin([0, 1]).all()
+    column = y.columns[0] if unnamed else None
     with_y = not (y is None or (isinstance(y, str) and y == "no_validation"))
     if with_y:
         X, y = validate_data(estimator, X, y, reset=reset, multi_output=True, **options)
         if y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
+            if unnamed:
+                warnings.warn(
+                    f"y is a DataFrame of one column, {column!r}, which is read as class labels 0 and 1, not "
+                    f"by its name. Give names, as in numpy.where(y[{column!r}] > 0, {column!r}, 'N'), or "
+                    f"y[{column!r}] if 0 and 1 are meant.",
+                    DataConversionWarning,
+                    stacklevel=3,
+                )
+            y = column_or_1d(y, warn=not unnamed)
     else:
         X = validate_data(estimator, X, y, reset=reset, **options)
 

@@ -67,6 +67,14 @@ def test_target_is_validated_along():
     assert check_ecg(Probe(), X, y=np.eye(4, 2), reset=True)[1].shape == (4, 2)
     with pytest.warns(sklearn.exceptions.DataConversionWarning):
         assert check_ecg(Probe(), X, y=np.ones((4, 1)), reset=True)[1].shape == (4,)
+    one = pd.DataFrame({"V": [0, 1, 1, 0]})
+    with pytest.warns(
+        sklearn.exceptions.DataConversionWarning, match=r"one column, 'V'.* numpy.where"
+    ) as caught:
+        assert check_ecg(Probe(), X, y=one, reset=True)[1].tolist() == [0, 1, 1, 0]
+    assert len(caught) == 1
+    with pytest.warns(sklearn.exceptions.DataConversionWarning, match="A column-vector"):
+        check_ecg(Probe(), X, y=one.replace({0: "N", 1: "V"}), reset=True)
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         check_ecg(Probe(), X, y=[0, 1], reset=True)
 
