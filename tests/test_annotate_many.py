@@ -165,6 +165,21 @@ def test_a_second_run_does_what_is_left(model, paths, output, tmp_path):
     assert contents(output) == before
 
 
+def test_a_recording_of_the_same_name_is_another_one(model, paths, output):
+    folder = paths[0].with_name("other")
+    folder.mkdir()
+    for suffix in (".hea", ".dat"):
+        os.utime(paths[0].with_suffix(suffix), ns=(0, 0))
+    header, signal = (paths[0].with_suffix(suffix).read_bytes() for suffix in (".hea", ".dat"))
+    (folder / "one.hea").write_bytes(header)
+    (folder / "one.dat").write_bytes(signal[::-1])
+    for suffix in (".hea", ".dat"):
+        os.utime((folder / "one").with_suffix(suffix), ns=(0, 0))
+    assert statuses(annotate_many(model, [paths[0]], output)) == ["done"]
+    assert statuses(annotate_many(model, [folder / "one"], output)) == ["done"]
+    assert statuses(annotate_many(model, [folder / "one"], output)) == ["skipped"]
+
+
 def test_a_segment_that_has_changed_is_annotated_again(model, paths, output):
     with quiet_wfdb() as wfdb:
         segments = [wfdb.rdheader(str(path)) for path in paths[:2]]

@@ -36,6 +36,9 @@ from skecgattn.records._wfdb_reader import files_of_header
 SUFFIXES = (".hea", ".dat", ".mat", ".edf", ".csv", ".npy")
 """Suffixes of recordings, which their names go without."""
 
+BEGIN = 1 << 16
+"""Bytes at the beginning of a file that tell it from others."""
+
 DONE, SKIPPED, FAILED = "done", "skipped", "failed"
 
 MADE_BY = "skecgattn.records.annotate_many"
@@ -405,7 +408,10 @@ def _source(record: Record | str | os.PathLike[str]) -> dict[str, Any]:
     for file in dict.fromkeys([*files, Path(record), *files_of_header(files[0])]):
         if file.is_file():
             status = file.stat()
-            known[file.name] = [status.st_size, status.st_mtime_ns]
+            # of another folder a file may have the same name, size and, unpacked from an archive, time
+            with file.open("rb") as opened:
+                begin = hashlib.sha256(opened.read(BEGIN)).hexdigest()
+            known[file.name] = [status.st_size, status.st_mtime_ns, begin]
     return known
 
 
