@@ -419,6 +419,14 @@ def test_csv_with_units(tmp_path, units, scales):
         read_record(path, sampling_rate=RATE)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_what_is_infinite_is_missing(dtype):
+    X = np.array([[1, np.inf, -np.inf, 2, np.finfo(dtype).max]], dtype=dtype)
+    read = Record.from_array(X, RATE).read()
+    np.testing.assert_array_equal(np.isnan(read), [[False, True, True, False, dtype is np.float64]])
+    assert np.isinf(X).sum() == 2  # the user's array is as it was
+
+
 def test_csv_whose_first_samples_are_missing(tmp_path):
     (tmp_path / "a.csv").write_text("MLII,V5\nNA,NaN\n-,\n1,2\n")
     np.testing.assert_array_equal(

@@ -166,7 +166,7 @@ class Record:
         Returns
         -------
         signal : ndarray of shape (n_leads, stop - start), float32
-            The ECG in mV; NaN where it is missing.
+            The ECG in mV; NaN where it is missing or infinite.
 
         Raises
         ------
@@ -185,7 +185,8 @@ class Record:
         if start == stop:
             return np.empty((self.n_leads, 0), dtype=np.float32)
         try:
-            return self._reader.read(self._channels, int(start), int(stop))
+            with np.errstate(over="ignore", invalid="ignore"):  # what float32 cannot hold
+                signal = self._reader.read(self._channels, int(start), int(stop))
         except UnreadableRecordError:
             raise
         except Exception as error:
@@ -193,6 +194,9 @@ class Record:
             raise UnreadableRecordError(
                 f"Record {self.name}: samples {start} to {stop} cannot be read: {error}"
             ) from error
+        # nobody has measured infinity
+        np.copyto(signal, np.nan, where=np.isinf(signal))
+        return signal
 
     def select_leads(self, names: Sequence[str]) -> Record:
         """Take some leads, in the order given.
