@@ -1,6 +1,8 @@
-"""How times and counts are written for people."""
+"""How times, counts and lists are written for people."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 
 def clock(seconds: float, decimals: int = 0) -> str:
@@ -15,3 +17,8 @@ def clock(seconds: float, decimals: int = 0) -> str:
 def counted(n: float, noun: str, form: str = "d") -> str:
     """Write a whole number and what it counts: "1 run", "2 runs"."""
     return f"{int(n):{form}} {noun}{'' if n == 1 else 's'}"
+
+
+def few(names: Sequence[str]) -> str:
+    """List the first five of some names."""
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")

@@ -251,17 +251,51 @@ def test_annotate_goes_on_after_a_bad_table(archive, model, tmp_path):
     (tmp_path / "out" / "r0.csv").mkdir(parents=True)
     run = ["annotate", tmp_path / "bad.csv", tmp_path / "good.csv", archive / "r0", "--sampling-rate", RATE]
     result = invoke(*run, "--csv", "--model", model[0], "--output", tmp_path / "out", "--json", code=1)
-    rows = {row["record"]: row for row in json.loads(result.stdout)}
-    assert {name: row["status"] for name, row in rows.items()} == {
-        "good": "done",
-        "r0": "failed",
-        "bad": "failed",
-    }
+    told = json.loads(result.stdout)
+    assert [(row["record"], row["status"]) for row in told] == [
+        ("bad", "failed"),
+        ("good", "done"),
+        ("r0", "failed"),
+    ]
+    assert told[0].keys() == told[1].keys()
+    assert told[0]["output"] == str(tmp_path / "out" / "bad.skg")
+    assert (told[0]["beats"], told[0]["V"], told[1]["error"]) == (None, None, None)
+    rows = {row["record"]: row for row in told}
     assert "must be a table of text" in rows["bad"]["error"]
     assert "r0.csv" in rows["r0"]["error"]
     assert (tmp_path / "out" / "good.csv").is_file()
     result = invoke(*run[:2], *run[4:], "--model", model[0], "--output", tmp_path / "out", code=2)
     assert "must be a table of text" in result.stderr
+
+
+def test_annotate_tells_of_tables_that_it_leaves_behind(archive, model, tmp_path):
+    run = ["annotate", archive / "r0", archive / "r1", "--model", model[0], "--output", tmp_path]
+    assert invoke(*run, "--csv", "--map").stderr == ""
+    assert invoke(*run).stderr == ""  # nothing has changed
+    (tmp_path / "r1.csv").write_text("name,age\n")  # of others
+    said = "note: r0.csv in {0} is of earlier annotations; --csv would write it anew"
+    for _ in range(2):  # though the second time all is done
+        lines = invoke(*run, "--threshold", 1).stderr.splitlines()
+        assert lines[0] == said.format(tmp_path)
+        assert lines[1].startswith("note: r0.map.npy, r1.map.npy in ")
+        assert lines[1].endswith(" are of earlier annotations; --map would write them anew")
+    lines = invoke(*run, "--threshold", 1, "--csv", "--overwrite").stderr.splitlines()
+    assert len(lines) == 1
+    assert not pd.read_csv(tmp_path / "r0.csv")["abnormal"].any()
+
+
+def test_annotate_failures_are_told_with_options(archive, model, tmp_path):
+    (tmp_path / "r0.skg").write_bytes(b"of a cardiologist")
+    run = ["annotate", archive / "r0", "--model", model[0], "--output", tmp_path]
+    (row,) = json.loads(invoke(*run, "--json", code=1).stdout)
+    assert row["error"].endswith("was not written by skecgattn annotate: --overwrite replaces it.")
+    write(tmp_path, "other", np.zeros((2, 1800)), leads=("I", "II"))
+    run[1] = tmp_path / "other"
+    assert (
+        "--leads must name the 2 lead(s) that the model reads, got I."
+        in invoke(*run, "--leads", "I", code=1).stderr
+    )
+    assert "name the leads to read in the model's order, --leads NAME,NAME." in invoke(*run, code=1).stderr
 
 
 def test_annotate_tells_the_labels_of_the_model(archive, tmp_path):
@@ -367,7 +401,7 @@ def test_info_of_a_model_and_a_record(archive, model, tmp_path):
         ("train {tmp}/nowhere --from-dx -o {tmp}/m", "there is no folder"),
         ("train {tmp} --from-dx -o {tmp}/m", "no WFDB record"),
         ("train {archive} --labels {tmp}/no.csv -o {tmp}/m", "there is no file"),
-        ("train {archive} --labels {tmp}/text -o {tmp}/m", "lacks ['record', 'label']"),
+        ("train {archive} --labels {tmp}/text -o {tmp}/m", "lacks record, label"),
         ("train {archive} --from-annotations --leads II -o {tmp}/m", "has no lead 'II'"),
         ("train {archive} --from-annotations --annotator qrs -o {tmp}/m", "no record has annotations .qrs"),
         ("train {archive} --from-annotations --folds 1 -o {tmp}/m", "--folds must be 0 or at least 2"),
@@ -378,21 +412,35 @@ def test_info_of_a_model_and_a_record(archive, model, tmp_path):
         ("annotate {archive} -m {tmp}/no.skecg -o {tmp}/out", "No such file"),
         ("annotate {archive} -m {tmp}/text -o {tmp}/out", "text"),
         ("annotate {archive} -m {model} -o {tmp}/out --threshold many", "--threshold must be like"),
-        ("annotate {archive} -m {model} -o {tmp}/out --threshold X=1", "its labels: ['S', 'V']"),
+        ("annotate {archive} -m {model} -o {tmp}/out --threshold X=1", "its labels: S, V"),
+        (
+            "annotate {archive} -m {model} -o {tmp}/out --threshold 2",
+            "--threshold must lie from 0 to 1, got '2'",
+        ),
+        ("annotate {archive} -m {model} -o {tmp}/out --threshold V=-1", "--threshold must lie from 0 to 1"),
+        ("annotate {archive} -m {model} -o {tmp}/out --annotator a1", "--annotator must be made of letters"),
+        ("annotate {archive} -m {model} -o {tmp}/out --symbols V=x", "--symbols must be WFDB's"),
+        (
+            "annotate {tmp}/x.npy -m {model} -o {tmp}/out",
+            "give --sampling-rate, in Hz: x.npy does not tell it",
+        ),
+        ("annotate {tmp}/x.npy -m {model} -o {tmp}/out --sampling-rate 9 --leads a", "(2, 9), got a."),
         ("annotate {archive} -m {model} -o {tmp}/text", "text"),
         ("evaluate {archive}", "no record has annotations .atr and .skg"),
-        ("evaluate {archive} --test atr --classes W", "classes must be among"),
+        ("evaluate {archive} --test atr --classes W", "--classes must be among N, S, V, F, Q, got W"),
         ("report {archive}/r0", "give --model"),
         ("report {archive}/r9 -m {model}", "r9"),
         ("report {archive}/r0 -a qrs -o {tmp}/r.html", "there is no annotation file"),
         ("report {archive}/r0 -a atr --leads aVR -o {tmp}/r.html", "has no lead 'aVR'"),
         ("report {archive}/r0 -a atr -o {tmp}/text/r.html", "cannot write to the output folder"),
+        ("report {tmp}/x.npy -m {model} --sampling-rate 180", "in the model's order, --leads NAME,NAME."),
         ("info {tmp}/nowhere", "there is no model file and no record"),
         ("info {tmp}/text", "text"),
     ],
 )
 def test_mistakes_get_one_line_and_exit_code_2(archive, model, tmp_path, line, message):
     (tmp_path / "text").write_text("no model,no table\n1,2\n")
+    np.save(tmp_path / "x.npy", np.zeros((2, 9)))
     arguments = line.format(archive=archive, model=model[0], tmp=tmp_path).split()
     result = invoke(*arguments, code=2)
     *notes, last = result.stderr.splitlines()
@@ -400,6 +448,34 @@ def test_mistakes_get_one_line_and_exit_code_2(archive, model, tmp_path, line, m
     assert message in last
     assert all(note.startswith("note: ") for note in notes)
     assert result.stdout == ""
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["text", "x.npy"]
+
+
+def test_a_folder_is_made_when_there_is_something_for_it(archive, model, tmp_path):
+    (tmp_path / "text").write_text("no model")
+    page = tmp_path / "new" / "pages" / "r.html"
+    invoke("report", archive / "r0", "-m", tmp_path / "text", "-o", page, code=2)
+    invoke("train", archive, "--labels", tmp_path / "text", "-o", page, code=2)
+    invoke("grade", "build", tmp_path / "text", archive, "-o", page, code=2)
+    assert not (tmp_path / "new").exists()
+    invoke("report", archive / "r0", "-a", "atr", "-o", page)
+    assert page.is_file()
+
+
+def test_no_processes_are_refused(archive, model, tmp_path):
+    run = ["annotate", archive, "--model", model[0], "--output", tmp_path / "out", "--n-jobs", 0]
+    assert "expected, got 0" in invoke(*run, code=2).stderr
+
+
+def test_what_is_infinite_is_missing_without_a_word(archive, model, tmp_path):
+    signal = read_record(archive / "r0").read()
+    signal[0, 100], signal[:, 3000:4000] = np.inf, -np.inf
+    np.save(tmp_path / "x.npy", signal)
+    run = [tmp_path / "x.npy", "--sampling-rate", RATE, "--leads", ",".join(LEADS), "--model", model[0]]
+    result = invoke("annotate", *run, "--output", tmp_path / "out", "--json")
+    assert result.stderr == ""
+    assert json.loads(result.stdout)[0]["unreadable"] > 0.05
+    assert invoke("report", *run, "--output", tmp_path / "r.html").stderr == ""
 
 
 @pytest.mark.parametrize(

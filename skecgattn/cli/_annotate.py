@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from .._words import clock, counted
-from ._console import FAILED, bars, make_table, plain_messages, print_json, print_table, reason, say
+from .._words import clock, counted, few
+from ._console import FAILED, bars, make_table, note, plain_messages, print_json, print_table, reason, say
 from ._inputs import by_label, list_records, open_record, pairs, split, thresholds
 from ._options import MODEL, Jobs, Json, Quiet, SamplingRate, Threshold
+from ._wording import in_options
 
 EPILOG = """**Examples**
 
@@ -84,7 +85,8 @@ def annotate(
         names = split(leads)
         paths = list_records(records)
         _check_targets(paths, output, csv, maps, overwrite)
-        sources, unread = _open_bare(paths, sampling_rate, names)
+        sources, unread = _open_bare(paths, sampling_rate, names, output, annotator)
+        readable = [source for source in sources if source is not None]
         # names of the rows of .npy files, among which the model finds its own
         rows_named = all(path.suffix.lower() == ".npy" for path in paths) and {
             name.casefold() for name in names
@@ -98,7 +100,7 @@ def annotate(
         )
         table = annotate_many(
             model,
-            sources,
+            readable,
             output,
             symbols=given or None,
             extension=annotator,
@@ -107,15 +109,24 @@ def annotate(
             verbose=int(not quiet and sys.stderr.isatty()),
             **options,
         )
-        rows = [*table.to_dict("records"), *unread]
-        made = {row["record"]: source for row, source in zip(rows, sources) if row["status"] != "failed"}
+        empty, read = dict.fromkeys(table.columns), iter(table.to_dict("records"))
+        rows = [
+            next(read) if source is not None else empty | unread[path] for path, source in zip(paths, sources)
+        ]
+        made = {
+            row["record"]: (row, source) for row, source in zip(rows, sources) if row["status"] != "failed"
+        }
+        _tell_outdated(made, output, annotator, {".csv": csv, ".map.npy": maps})
         if csv or maps:
             usual = "N" if normal is None else normal
             known = {usual: "N"} | known_symbols([usual, *labels]) | given
+            of_names = {name: source for name, (_, source) in made.items()}
             for name, error in _write_more(
-                made, model, output, annotator, csv, maps, options, known, quiet
+                of_names, model, output, annotator, csv, maps, options, known, quiet
             ).items():
-                next(row for row in rows if row["record"] == name).update(status="failed", error=error)
+                made[name][0].update(status="failed", error=error)
+        for row in rows:
+            row["error"] = row["error"] and in_options(row["error"])
     if as_json:
         print_json(rows)
     else:
@@ -138,18 +149,43 @@ def _check_targets(paths: list[Path], output: Path, csv: bool, maps: bool, overw
         for target in targets:
             if target.resolve() in given:
                 raise ValueError(f"{target} is a recording and would be replaced: choose another --output")
-        if csv and not overwrite and targets[0].is_file():
-            with targets[0].open(encoding="utf-8", errors="replace") as file:
-                if file.readline().strip() != HEADING:
-                    raise FileExistsError(f"{targets[0]} is no table of heartbeats; --overwrite replaces it")
+        if csv and not overwrite and targets[0].is_file() and not _is_ours(targets[0]):
+            raise FileExistsError(f"{targets[0]} is no table of heartbeats; --overwrite replaces it")
+
+
+def _tell_outdated(made: Iterable[str], output: Path, annotator: str, wanted: dict[str, bool]) -> None:
+    """Tell of tables and maps that are not written anew and are older than the annotations beside them."""
+    for suffix, option in ((".csv", "--csv"), (".map.npy", "--map")):
+        if wanted[suffix]:
+            continue
+        pairs_of_files = ((output / f"{name}{suffix}", output / f"{name}.{annotator}") for name in made)
+        old = [file.name for file, found in pairs_of_files if _is_ours(file) and _is_older(file, found)]
+        if old:
+            are, them = ("is", "it") if len(old) == 1 else ("are", "them")
+            note(f"{few(old)} in {output} {are} of earlier annotations; {option} would write {them} anew")
+
+
+def _is_older(file: Path, than: Path) -> bool:
+    return file.stat().st_mtime_ns < than.stat().st_mtime_ns
+
+
+def _is_ours(file: Path) -> bool:
+    """Tell whether a file is a table of heartbeats or a map."""
+    if not file.is_file() or file.suffix != ".csv":
+        return file.is_file()
+    with file.open(encoding="utf-8", errors="replace") as table:
+        return table.readline().strip() == HEADING
 
 
 def _open_bare(
-    paths: list[Path], sampling_rate: float | None, names: list[str]
-) -> tuple[list[Any], list[dict[str, Any]]]:
-    """Open the files that do not tell all of themselves; also return rows of those that cannot be read."""
+    paths: list[Path], sampling_rate: float | None, names: list[str], output: Path, annotator: str
+) -> tuple[list[Any], dict[Path, dict[str, Any]]]:
+    """Open the files that do not tell all of themselves.
+
+    Return all records in order, None for one that cannot be read, and the rows of those by their paths.
+    """
     sources: list[Any] = []
-    unread: list[dict[str, Any]] = []
+    unread: dict[Path, dict[str, Any]] = {}
     for path in paths:
         if path.suffix.lower() not in BARE:
             sources.append(path)
@@ -159,9 +195,17 @@ def _open_bare(
         except (OSError, ValueError) as error:
             if len(paths) == 1:
                 raise
-            unread.append({"record": path.stem, "status": "failed", "error": reason(error)})
-    if not sources:
-        raise ValueError(f"none of the files can be read; {unread[0]['record']}: {unread[0]['error']}")
+            sources.append(None)
+            unread[path] = {
+                "record": path.stem,
+                "status": "failed",
+                "error": reason(error),
+                "seconds": 0.0,
+                "output": str(output / f"{path.stem}.{annotator}"),
+            }
+    if len(unread) == len(sources):
+        first = unread[paths[0]]
+        raise ValueError(f"none of the files can be read; {first['record']}: {first['error']}")
     return sources, unread
 
 

@@ -18,6 +18,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from ._wording import in_options
+
 FAILED, MISTAKE, INTERRUPTED = 1, 2, 130
 """Exit codes: some records failed; nothing could be done; interrupted from the keyboard."""
 
@@ -49,7 +51,7 @@ def reason(error: BaseException) -> str:
     """Return an error's message, or what the system says about a file."""
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
         return f"{error.strerror}: {error.filename}"
-    return str(error) or type(error).__name__
+    return in_options(str(error)) or type(error).__name__
 
 
 def say(message: str, fg: str | None = None) -> None:
@@ -121,16 +123,15 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def writable_file(path: Path) -> Path:
-    """Check before long work that a file can be written; its folder is made where it is missing."""
+    """Check before long work that a file can be written, in a folder that is there or can be made."""
     path = path.expanduser()
     if path.is_dir():
         raise ValueError(f"the output {path} is a folder; give the name of a file")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OSError(f"cannot write to the output folder {path.parent}: {error.strerror}") from error
-    if not os.access(path.parent, os.W_OK):
+    there = next(folder for folder in path.absolute().parents if folder.exists())
+    if not there.is_dir():
+        raise NotADirectoryError(f"cannot write to the output folder {path.parent}: {there} is a file")
+    if not os.access(there, os.W_OK):
         raise PermissionError(f"cannot write to the output folder {path.parent}: Permission denied")
-    if not shutil.disk_usage(path.parent).free:
+    if not shutil.disk_usage(there).free:
         raise OSError(f"cannot write to the output folder {path.parent}: No space left on device")
     return path

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .._words import counted
+from .._words import counted, few
 from ._console import FAILED, make_table, note, number, plain_messages, print_json, print_table
 from ._inputs import list_records, split
 from ._options import Json
@@ -61,7 +61,7 @@ def evaluate(
             tests.append(found)
         if not tests:
             raise FileNotFoundError(
-                f"no record has annotations .{reference} and .{test}; missing: {_few(missing)}"
+                f"no record has annotations .{reference} and .{test}; missing: {few(missing)}"
             )
         result = evaluate_annotations(
             references,
@@ -75,7 +75,7 @@ def evaluate(
         ).to_dict()
         if missing:
             of = counted(len(missing) + len(tests), "record")
-            note(f"{len(missing)} of {of} left out: no {_few(missing)}")
+            note(f"{len(missing)} of {of} left out: no {few(missing)}")
     if as_json:
         print_json(result)
     else:
@@ -98,7 +98,3 @@ def _show(result: dict[str, Any], title: str) -> None:
             scores = [number(row[key], 4) for key in ("sensitivity", "positive_predictivity", "f1")]
             table.add_row(name, kind, *counts, *scores)
     print_table(table)
-
-
-def _few(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")

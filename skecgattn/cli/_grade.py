@@ -122,6 +122,7 @@ def build(
         labels = None
         if not predicted:
             labels = np.array([[label in ecg for label in classes] for ecg in data.labels], dtype=int)
+        page.parent.mkdir(parents=True, exist_ok=True)
         study = build_grade_study(
             page,
             fitted,
@@ -164,6 +165,7 @@ def summary(
         found = summarise_grades(key, files, confidence=confidence)
         if plot is not None:
             display = GradeStudyDisplay.from_summary(found)
+            plot.parent.mkdir(parents=True, exist_ok=True)
             display.figure_.savefig(plot, dpi=150)
     if as_json:
         tables = {name: value for name, value in found.items() if hasattr(value, "to_dict")}

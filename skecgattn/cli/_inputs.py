@@ -31,12 +31,15 @@ def thresholds(text: str, labels: Sequence[Hashable]) -> float | dict[Hashable, 
     if not text:
         return None
     try:
-        if "=" not in text:
-            return float(text)
-        given = {name: float(value) for name, value in pairs(text, "--threshold").items()}
+        if "=" in text:
+            given: Any = {name: float(value) for name, value in pairs(text, "--threshold").items()}
+        else:
+            given = float(text)
     except ValueError as error:
         raise ValueError(f"--threshold must be like 0.5 or V=0.6,S=0.5, got {text!r}") from error
-    return by_label(given, labels, "--threshold")
+    if not all(0 <= value <= 1 for value in (given.values() if isinstance(given, dict) else [given])):
+        raise ValueError(f"--threshold must lie from 0 to 1, got {text!r}")
+    return by_label(given, labels, "--threshold") if isinstance(given, dict) else given
 
 
 def by_label(given: dict[str, Any], labels: Sequence[Hashable], option: str) -> dict[Hashable, Any]:
@@ -82,5 +85,7 @@ def open_record(path: Path, sampling_rate: float | None, leads: Sequence[str]) -
     from ..records import read_record
 
     bare = path.suffix.lower() in (".csv", ".npy")
+    if bare and sampling_rate is None:
+        raise ValueError(f"give --sampling-rate, in Hz: {path.name} does not tell it")
     named = leads if leads and path.suffix.lower() == ".npy" else None
     return read_record(path, sampling_rate=sampling_rate if bare else None, leads=named)

@@ -21,8 +21,19 @@ SamplingRate = Annotated[
     float | None, typer.Option(min=1, help="Hz, of .csv and .npy files.", show_default=False)
 ]
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Decides all that is random.")]
+
+
+def _check_jobs(n_jobs: int) -> int:
+    if n_jobs == 0:
+        raise typer.BadParameter("a number of processes, or -1 for one a core, is expected, got 0")
+    return n_jobs
+
+
 Jobs = Annotated[
-    int, typer.Option("--n-jobs", "-j", help="Processes at a time; -1: one a core.", show_default=True)
+    int,
+    typer.Option(
+        "--n-jobs", "-j", help="Processes at a time; -1: one a core.", show_default=True, callback=_check_jobs
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the results as JSON, and nothing else.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]

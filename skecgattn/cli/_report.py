@@ -12,7 +12,7 @@ import typer
 
 from ._console import plain_messages, print_json, writable_file
 from ._inputs import open_record, split, thresholds
-from ._options import MODEL, Json, Quiet, SamplingRate, Threshold
+from ._options import MODEL, Jobs, Json, Quiet, SamplingRate, Threshold
 
 EPILOG = """**Examples**
 
@@ -66,7 +66,7 @@ def report(
     disclosure: Annotated[
         Disclosure, typer.Option(help="What of the recording to scroll through.")
     ] = Disclosure.all,
-    n_jobs: Annotated[int, typer.Option("--n-jobs", "-j", help="Processes; -1: one a core.")] = 1,
+    n_jobs: Jobs = 1,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -93,6 +93,7 @@ def report(
         else:
             limits = thresholds(threshold, classifier_of(fitted).map_labels_)
             found = annotate(fitted, opened, threshold=limits, n_jobs=n_jobs, verbose=verbose)
+        target.parent.mkdir(parents=True, exist_ok=True)
         write_report(
             target,
             opened,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .._words import counted
+from .._words import counted, few
 from ._console import bars, make_table, note, number, plain_messages, print_json, print_table, writable_file
 from ._inputs import find_records, pairs, split
 from ._options import Folder, Jobs, Json, Quiet, Seed
@@ -108,7 +108,7 @@ def train(
         _check_source(labels, from_annotations, from_dx)
         if folds == 1:
             raise ValueError("--folds must be 0 or at least 2, got 1")
-        writable_file(output)
+        output = writable_file(output)
         data = _read(
             folder,
             labels=labels,
@@ -143,6 +143,7 @@ def train(
                 )
             shown.update(task, description="training on all")
             fit(model, data.X, data.y, data.groups, lambda n: shown.advance(task, n))
+        output.parent.mkdir(parents=True, exist_ok=True)
         save(model, output)
     results = {"data": _describe(data), "cross_validation": scores, "model": output}
     if as_json:
@@ -213,7 +214,7 @@ def _read(
     elif unnamed:
         note(
             f"{len(unnamed)} of {counted(len(records), 'record')} have no patient and are taken for one of "
-            f"their own each: {source.few(unnamed)}"
+            f"their own each: {few(unnamed)}"
         )
     return data
 

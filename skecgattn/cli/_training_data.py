@@ -16,7 +16,7 @@ from sklearn.utils import Bunch
 
 from .._aami import AAMI_CLASSES
 from .._labels import NORMAL_LABELS
-from .._words import counted
+from .._words import counted, few
 from ..datasets import make_windows
 from ..preprocessing import resample
 from ._console import note, reason
@@ -390,7 +390,3 @@ def _tell_left_out(left_out: Mapping[str, str], n_records: int) -> None:
         first = "; ".join(f"{name}: {why}" for name, why in list(left_out.items())[:3])
         more = "; ..." if len(left_out) > 3 else ""
         note(f"{len(left_out)} of {counted(n_records, 'record')} left out: {first}{more}")
-
-
-def few(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
