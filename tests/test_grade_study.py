@@ -723,7 +723,7 @@ def test_build_command(tmp_path):
     assert [lead["name"] for lead in page["ecgs"][0]["leads"]] == names
     again = invoke(*arguments, "--strips", 4, "--repeats", 1)
     assert again.exit_code == 2
-    assert "overwrite" in again.stderr
+    assert "set --overwrite" in again.stderr
     few = invoke(*arguments, "--strips", 40, "--overwrite")
     assert few.exit_code == 2
-    assert "n_strips=40" in few.stderr
+    assert "--strips 40: 40 ECGs" in few.stderr
