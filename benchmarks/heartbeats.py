@@ -42,7 +42,9 @@ from skecgattn._artefacts import LOWEST, STEEPNESS, made_up_noise
 from skecgattn._files import write_bytes
 from skecgattn.beats import _heartbeat_network as heartbeat_network
 from skecgattn.beats import detect_heartbeats
-from skecgattn.beats._heartbeat_network import HeartbeatNetwork, prepare_leads
+from skecgattn.beats._heartbeat_network import DILATIONS
+from skecgattn.beats._lead_network import RATE as NETWORK_RATE
+from skecgattn.beats._lead_network import LeadNetwork, prepare_leads
 from skecgattn.datasets import make_ecg
 from skecgattn.preprocessing import bandpass, resample, robust_scale
 
@@ -104,7 +106,7 @@ def lesson(leads: np.ndarray, beats: Sequence[np.ndarray]) -> Taught:
     """Return filtered leads as the network reads them, and the heartbeats in their time, filled up by inf."""
     places = np.full((len(beats), max(map(len, beats))), np.inf, dtype=np.float32)
     for row, there in zip(places, beats):
-        row[: len(there)] = there * (heartbeat_network.RATE / DETECTION_RATE)
+        row[: len(there)] = there * (NETWORK_RATE / DETECTION_RATE)
     return prepare_leads(leads, DETECTION_RATE), places
 
 
@@ -167,7 +169,7 @@ def batches(
     ours: Taught, others: Sequence[Taught], rng: np.random.RandomState
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Yield one epoch of noisy leads (B, 2, T) and where the heartbeats are (B, T)."""
-    rate = heartbeat_network.RATE
+    rate = NETWORK_RATE
     order = rng.permutation(len(ours[0]))
     step = BATCH - OTHERS * len(others)
     for start in range(0, len(order) - step + 1, step):
@@ -193,14 +195,14 @@ def batches(
         yield torch.from_numpy(prepare_leads(x, rate)), torch.from_numpy(target)
 
 
-def train_network(epochs: int, seed: int = 0) -> HeartbeatNetwork:
+def train_network(epochs: int, seed: int = 0) -> LeadNetwork:
     """Return a network that has learned from the vote."""
     X, *_ = windows("ds1", None)
     ours = teach(X, RATE)
     others = [teach(read_ludb(range(1, TRAINING_LUDB + 1)), LUDB_RATE), synthesise(seed)]
     torch.manual_seed(seed)
     rng = np.random.RandomState(seed)
-    network = HeartbeatNetwork(normalise=True)
+    network = LeadNetwork(1, DILATIONS, normalise=True)
     torch.nn.init.constant_(network.head.bias, -3.0)
     optimizer = torch.optim.AdamW(network.parameters(), lr=LR, weight_decay=1e-3)
     n_batches = len(ours[0]) // (BATCH - OTHERS * len(others))
@@ -210,7 +212,7 @@ def train_network(epochs: int, seed: int = 0) -> HeartbeatNetwork:
     for epoch in (bar := tqdm(range(epochs), desc="epochs")):
         total = 0.0
         for x, target in batches(ours, others, rng):
-            logits = network(x)
+            logits = network(x)[:, 0]
             losses = functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
             loss = (losses * (1 + 4 * target)).mean()
             optimizer.zero_grad()

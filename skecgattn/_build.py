@@ -31,20 +31,24 @@ def make_front_end(estimator: Any) -> FrontEnd:
     Raises
     ------
     ValueError
-        If `band` is no pair of frequencies.
+        If `band` is no pair of frequencies, or there are wave channels that nothing reads.
     """
     band = estimator.band
     if band is not None and (len(band) != 2 or not all(f is None or _is_positive(f) for f in band)):
         raise ValueError(
             f"band must be None or two frequencies (low, high), each above 0 Hz or None, got {band!r}."
         )
+    if estimator.waves is True and estimator.segmenter is None:
+        raise ValueError("waves=True is for a segmenter to read, got segmenter=None.")
+    reads_beats = _reads_beats(estimator.segmenter)
     return FrontEnd(
         estimator.sampling_rate,
         estimator.resample_to,
         None if band is None else (band[0], band[1]),
         estimator.scale,
-        _reads_rhythm(estimator.segmenter) if estimator.rhythm == "auto" else estimator.rhythm,
+        estimator.segmenter is None or reads_beats if estimator.rhythm == "auto" else estimator.rhythm,
         estimator.contrast,
+        reads_beats if estimator.waves == "auto" else estimator.waves,
     )
 
 
@@ -52,12 +56,12 @@ def _is_positive(frequency: Any) -> bool:
     return isinstance(frequency, Real) and not isinstance(frequency, bool) and float(frequency) > 0
 
 
-def _reads_rhythm(segmenter: Any) -> bool:
-    """Tell whether the rhythm helps: not where every sample is judged.
+def _reads_beats(segmenter: Any) -> bool:
+    """Tell whether the rhythm and the waves help: not where every sample is judged.
 
     The pause after a premature beat tells as much as the early beat itself, and marking it is enough.
     """
-    return segmenter in ("auto", "beat", None) or getattr(segmenter, "reads_beats", False)
+    return segmenter in ("auto", "beat") or getattr(segmenter, "reads_beats", False)
 
 
 def check_same_front_end(front_end: FrontEnd, trained: FrontEnd, *, other_rate: bool) -> None:
@@ -104,15 +108,15 @@ def build_network(estimator: Any) -> JointNetwork:
         If the segmenter needs heartbeats, and there are none.
     """
     front_end, labels, n_channels = estimator._front_end, estimator._labels, estimator._n_channels
-    classifier = estimator.classifier
+    classifier, n_read = estimator.classifier, n_channels - front_end.n_waves
     if isinstance(classifier, str):
         options: dict[str, Any] = {
             "convolutional": {"width": estimator.width, "dropout": estimator.dropout},
             "hu2021": {"rectify": not labels.multilabel},
         }[classifier]
-        classifier = CLASSIFIERS[classifier](n_channels=n_channels, n_outputs=labels.n_outputs, **options)
+        classifier = CLASSIFIERS[classifier](n_channels=n_read, n_outputs=labels.n_outputs, **options)
     else:
-        classifier = classifier(n_channels=n_channels, n_outputs=labels.n_outputs)
+        classifier = classifier(n_channels=n_read, n_outputs=labels.n_outputs)
     _check_module("classifier", classifier)
     segmenter, n_maps = estimator.segmenter, len(labels.marked)
     if segmenter is None:
@@ -128,7 +132,7 @@ def build_network(estimator: Any) -> JointNetwork:
             n_channels=n_channels,
             n_maps=n_maps,
             first_channel=estimator.n_leads_in_ if front_end.contrast else 0,
-            n_rhythm=front_end.n_rhythm,
+            n_per_beat=front_end.n_per_beat,
             before=round(BEAT_BEFORE * front_end.rate),
             after=round(BEAT_AFTER * front_end.rate),
             edge=round(BEAT_EDGE * front_end.rate),
@@ -142,6 +146,7 @@ def build_network(estimator: Any) -> JointNetwork:
         classifier,
         read_whole=estimator.read_whole,
         read_beats=labels.marked if estimator.read_beats else (),
+        n_read=n_read,
     )
 
 
@@ -171,7 +176,7 @@ def build_for(estimator: Any, channels: Channels) -> JointNetwork:
                 length = channels.heartbeats.shape[1]
             allowed: set[tuple[int, ...]] = {(len(few), n_maps, length) for n_maps in (1, len(labels.marked))}
             _check_output("segmenter", network.segmenter(*inputs), allowed)
-        _check_output("classifier", network.classifier(few), {(len(few), labels.n_outputs)})
+        _check_output("classifier", network.classifier(network.readable(few)), {(len(few), labels.n_outputs)})
     return network
 
 

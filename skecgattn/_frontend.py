@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 from ._gaps import SHORTEST_PADDING, bridge_lead_off, find_gaps, hold_padding
 from .beats import (
     N_RHYTHM,
+    N_WAVES,
     contrast_channels,
     detect_heartbeats,
     reference_beats,
     rhythm_channels,
     stack_heartbeats,
+    wave_channels,
 )
 from .preprocessing import bandpass, resample, robust_scale
 
@@ -54,6 +56,8 @@ class FrontEnd:
         Whether channels tell how early each beat comes.
     contrast : bool
         Whether channels tell how each beat differs from the patient's normal beat.
+    waves : bool
+        Whether channels tell of each beat's P wave, and whether the beat looks premature.
     """
 
     sampling_rate: float | None
@@ -62,6 +66,7 @@ class FrontEnd:
     scale: bool
     rhythm: bool
     contrast: bool
+    waves: bool
 
     @property
     def rate(self) -> float | None:
@@ -70,13 +75,18 @@ class FrontEnd:
 
     @property
     def channels_per_lead(self) -> int:
-        """Channels that describe each lead; the rhythm's are further ones."""
+        """Channels that describe each lead; those of each beat are further ones."""
         return 1 if self.rate is None else 1 + self.contrast
 
     @property
-    def n_rhythm(self) -> int:
-        """Number of rhythm channels, the last ones."""
-        return N_RHYTHM if self.rhythm and self.rate is not None else 0
+    def n_per_beat(self) -> int:
+        """Number of channels that hold one value a beat, the last ones."""
+        return self.n_waves + (N_RHYTHM if self.rhythm and self.rate is not None else 0)
+
+    @property
+    def n_waves(self) -> int:
+        """Number of wave channels, the last of those."""
+        return N_WAVES if self.waves and self.rate is not None else 0
 
     def transform(self, X: NDArray, dtype: type = np.float32) -> Channels:
         """Return the channels of ECGs (n_samples, n_leads, n_timesteps)."""
@@ -110,14 +120,13 @@ class FrontEnd:
             return X.astype(dtype), []  # a copy: X may be the user's
         X = X.astype(dtype, copy=False)
         limits = recorded * (rate / self.sampling_rate)
+        source = mended if self.band is None else X
         heartbeats = [
             beats[(beats >= start) & (beats < stop) & ~_within(beats, stretches)]
-            for beats, (start, stop), stretches in zip(
-                detect_heartbeats(mended if self.band is None else X, rate), limits, gaps
-            )
+            for beats, (start, stop), stretches in zip(detect_heartbeats(source, rate), limits, gaps)
         ]
         channels = [X]
-        if self.contrast or self.rhythm:
+        if self.contrast or self.rhythm or self.waves:
             references = reference_beats(X, heartbeats, rate, gaps=gaps)
         if self.contrast:
             contrast = contrast_channels(X, heartbeats, rate, references=references)
@@ -125,6 +134,9 @@ class FrontEnd:
         if self.rhythm:
             rhythm = rhythm_channels(heartbeats, X.shape[2], references=references, gaps=gaps)
             channels.append(rhythm.astype(dtype, copy=False))
+        if self.waves:
+            waves = wave_channels(source, heartbeats, rate, references=references, gaps=gaps)
+            channels.append(waves.astype(dtype, copy=False))
         return np.concatenate(channels, axis=1), heartbeats
 
     def to_ecg_time(self, beats: NDArray[np.int64], n_timesteps: int) -> NDArray[np.int64]:

@@ -116,6 +116,12 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         leads. "auto" does where the segmenter judges heartbeats ("auto", "beat"), or there is none. One that
         judges every sample may mark the pause after a premature beat instead of the beat.
 
+    waves : bool or "auto", default="auto"
+        Whether the segmenter also reads channels that tell of each detected heartbeat's P wave, and whether a
+        network that comes with the package takes the beat for premature
+        (:func:`skecgattn.beats.wave_channels`). The classifier does not read them. "auto" does where the
+        segmenter judges heartbeats ("auto", "beat").
+
     contrast : bool, default=True
         Whether the networks also read, for every lead, the difference of every beat to the patient's
         normal beat (:func:`skecgattn.beats.contrast_channels`). The map multiplies them like the leads.
@@ -267,6 +273,7 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         "band": [tuple, list, None],
         "scale": ["boolean"],
         "rhythm": ["boolean", StrOptions({"auto"})],
+        "waves": ["boolean", StrOptions({"auto"})],
         "contrast": ["boolean"],
         "normal_class": "no_validation",
         "class_weight": [dict, list, StrOptions({"balanced"}), None],
@@ -304,6 +311,7 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         band: tuple[float | None, float | None] | None = (0.5, 40.0),
         scale: bool = True,
         rhythm: bool | str = "auto",
+        waves: bool | str = "auto",
         contrast: bool = True,
         normal_class: Any = "auto",
         class_weight: dict | list | str | None = None,
@@ -337,6 +345,7 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         self.band = band
         self.scale = scale
         self.rhythm = rhythm
+        self.waves = waves
         self.contrast = contrast
         self.normal_class = normal_class
         self.class_weight = class_weight
@@ -388,6 +397,7 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
             "band": None,
             "scale": False,
             "rhythm": False,
+            "waves": False,
             "contrast": False,
             "class_weight": "balanced",
             "max_epochs": 150,

@@ -21,7 +21,7 @@ from skorch.callbacks import Callback, Checkpoint
 from skecgattn import AttentionECGClassifier
 from skecgattn._build import make_front_end
 from skecgattn._thresholds import NOTHING_LEARNED
-from skecgattn.beats import BEAT_DTYPE, N_RHYTHM
+from skecgattn.beats import BEAT_DTYPE, N_RHYTHM, N_WAVES
 from skecgattn.beats._heartbeat_network import trained_network
 from skecgattn.datasets import make_ecg
 from skecgattn.exceptions import ECGWarning, TrainingDivergedError
@@ -127,16 +127,16 @@ def test_it_learns_and_its_map_finds_the_beats():
 @pytest.mark.parametrize(
     ("segmenter", "rhythm", "n_channels"),
     [
-        ("auto", "auto", 4 + N_RHYTHM),
-        ("beat", False, 4),
+        ("auto", "auto", 4 + N_RHYTHM + N_WAVES),
+        ("beat", False, 4 + N_WAVES),
         ("unet", "auto", 4),  # it may mark the pause after the beat
         ("unet", True, 4 + N_RHYTHM),
         (None, "auto", 4 + N_RHYTHM),
         (UNetSegmenter, "auto", 4),
-        (BeatSegmenter, "auto", 4 + N_RHYTHM),
+        (BeatSegmenter, "auto", 4 + N_RHYTHM + N_WAVES),
     ],
 )
-def test_rhythm_is_read_where_beats_are_judged(binary, segmenter, rhythm, n_channels):
+def test_rhythm_and_waves_are_read_where_beats_are_judged(binary, segmenter, rhythm, n_channels):
     X, y, _ = binary
     clf = small(segmenter=segmenter, rhythm=rhythm, max_epochs=1, early_stopping=False).fit(X, y)
     assert clf._n_channels == n_channels

@@ -22,7 +22,7 @@ def noise():
 
 
 def front_end(rate=RATE):
-    return FrontEnd(rate, 180.0, (0.5, 40.0), True, True, True)
+    return FrontEnd(rate, 180.0, (0.5, 40.0), True, True, True, False)
 
 
 def peaks_of(X):
@@ -162,10 +162,10 @@ def test_a_beat_that_was_not_recorded_leaves_no_pause(monkeypatch, line):
     np.testing.assert_allclose(given[0] * RATE / 180, [[lost - 100 + line, lost + 125 - line]])
     peaks = channels.heartbeats[0]
     after = np.searchsorted(peaks * RATE / 180, lost)
-    assert not channels.values[0, -front_end().n_rhythm :, peaks[after]][[0, 3]].any()
-    assert not channels.values[0, -front_end().n_rhythm :, peaks[after - 1]][[4, 6]].any()
+    assert not channels.values[0, -front_end().n_per_beat :, peaks[after]][[0, 3]].any()
+    assert not channels.values[0, -front_end().n_per_beat :, peaks[after - 1]][[4, 6]].any()
     X[0, 0, lost - 100 : lost + 125 : 10] += 1e-3  # recorded, and nothing there: a pause
-    paused = front_end().transform(X).values[0, -front_end().n_rhythm :]
+    paused = front_end().transform(X).values[0, -front_end().n_per_beat :]
     assert paused[[4, 6], peaks[after - 1]].max() < -0.4
     assert paused[[0, 3], peaks[after]].min() > 0.4
 

@@ -215,7 +215,7 @@ def test_peaks_at_the_ends_are_not_judged(training):
 
 
 def test_segmenter_of_beats_does_not_read_that_a_beat_is_late():
-    net = BeatSegmenter(4, 1, n_rhythm=2).eval()
+    net = BeatSegmenter(4, 1, n_per_beat=2).eval()
     x, beats = torch.rand(1, 4, 900), torch.tensor([[100, 300, 500]])
     x[:, 2:] = 0
     late, early = x.clone(), x.clone()

@@ -7,6 +7,8 @@ from ._selection import BEAT_DTYPE as BEAT_DTYPE
 from ._selection import score_beats, select_beats
 from ._spans import spans, stack_heartbeats
 from ._vote import VOTE_WINDOW as VOTE_WINDOW
+from ._wave_channels import N_WAVES as N_WAVES
+from ._wave_channels import wave_channels
 
 __all__ = [
     "contrast_channels",
@@ -17,4 +19,5 @@ __all__ = [
     "select_beats",
     "spans",
     "stack_heartbeats",
+    "wave_channels",
 ]

@@ -94,6 +94,8 @@ class JointNetwork(nn.Module):
     read_beats : sequence of int, default=()
         The output that each map belongs to, where the logits that any beat is abnormal are to join the
         classifier's, at half the weight of a reading. The segmenter must judge beats.
+    n_read : int or None, default=None
+        Channels that the classifier reads, the first ones; the segmenter reads all. None: all.
 
     References
     ----------
@@ -115,12 +117,18 @@ class JointNetwork(nn.Module):
         *,
         read_whole: bool = False,
         read_beats: Sequence[int] = (),
+        n_read: int | None = None,
     ) -> None:
         super().__init__()
         self.segmenter = segmenter
         self.classifier = classifier
         self.read_whole = read_whole
         self.read_beats = list(read_beats)
+        self.n_read = n_read
+
+    def readable(self, x: Tensor) -> Tensor:
+        """Return the channels that the classifier reads."""
+        return x[:, : self.n_read]
 
     @property
     def reads_twice(self) -> bool:
@@ -164,6 +172,7 @@ class JointNetwork(nn.Module):
     def forward(self, x: Tensor, heartbeats: Tensor | None = None) -> JointOutput:
         """Return logits and maps of a batch of ECGs (B, C, T) with R peaks (B, n)."""
         maps = self.maps(x, heartbeats)
+        x = self.readable(x)
         if maps is None:
             return JointOutput(self.classifier(x), None)
         views = [x * union(maps.values)] + [x] * self.read_whole

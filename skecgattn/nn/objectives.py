@@ -240,6 +240,7 @@ class Evidence(Objective):
     ) -> Tensor:
         """Return the loss of each ECG of a batch, see :class:`Objective`."""
         computed = network.maps(x, heartbeats)
+        x = network.readable(x)
         if computed is None:
             return task.loss(network.classifier(x), target)
         maps = computed.values

@@ -187,7 +187,7 @@ class HuSegmenter(nn.Module):
 
 
 EARLY = 12.0
-"""What the rhythm is multiplied by to be as large as the other features."""
+"""What the values of each beat are multiplied by to be as large as the other features."""
 
 ROUND = 64
 """Beats are encoded in multiples of this number."""
@@ -209,7 +209,7 @@ class BeatSegmenter(nn.Module):
 
         channels (B, C, T), R peaks (B, n)
           -> cut out 0.75 s around every R peak (N, C, W)
-          -> [halve, convolution] x 3 -> linear -> features, with the rhythm at the R peak
+          -> [halve, convolution] x 3 -> linear -> features, with the values of the beat
           -> hidden layer -> logits (B, K, n)
 
     A beat's logit depends on nothing but its own samples, so that the label of an ECG cannot leak into beats
@@ -227,9 +227,9 @@ class BeatSegmenter(nn.Module):
     first_channel : int, default=0
         Channels before this one are not read: the leads themselves, where contrast channels follow
         that do not depend on what this patient's ECG looks like.
-    n_rhythm : int, default=0
-        Number of channels at the end that hold one value a beat. What is above 0 is not read: it tells that
-        a beat is late, as the one after a premature beat is.
+    n_per_beat : int, default=0
+        Number of channels at the end that hold one value a beat: the rhythm, the waves. What is above 0 is
+        not read: it tells that a beat is late, as the one after a premature beat is.
     before, after : int, default=54, 81
         Samples that are cut out before and after the R peak.
     edge : int, default=3
@@ -261,7 +261,7 @@ class BeatSegmenter(nn.Module):
         n_maps: int,
         *,
         first_channel: int = 0,
-        n_rhythm: int = 0,
+        n_per_beat: int = 0,
         before: int = 54,
         after: int = 81,
         edge: int = 3,
@@ -270,10 +270,10 @@ class BeatSegmenter(nn.Module):
         dropout: float = 0.3,
     ) -> None:
         super().__init__()
-        self.channels = slice(first_channel, n_channels - n_rhythm)
-        self.rhythm = slice(n_channels - n_rhythm, n_channels)
+        self.channels = slice(first_channel, n_channels - n_per_beat)
+        self.per_beat = slice(n_channels - n_per_beat, n_channels)
         self.before, self.after, self.edge = before, after, edge
-        widths = (n_channels - n_rhythm - first_channel, width, 4 * width // 3, 2 * width)
+        widths = (n_channels - n_per_beat - first_channel, width, 4 * width // 3, 2 * width)
         self.encoder = nn.Sequential(
             *(
                 block
@@ -289,7 +289,7 @@ class BeatSegmenter(nn.Module):
         last = nn.Linear(n_features, n_maps)
         nn.init.constant_(last.bias, -2.0)  # most beats are normal
         self.head = nn.Sequential(
-            nn.Linear(n_features + n_rhythm, n_features), nn.ReLU(), nn.Dropout(dropout), last
+            nn.Linear(n_features + n_per_beat, n_features), nn.ReLU(), nn.Dropout(dropout), last
         )
         self.n_maps = n_maps
 
@@ -308,21 +308,21 @@ class BeatSegmenter(nn.Module):
         padded = functional.pad(x[:, self.channels], (self.before, self.after))
         samples = peaks[:, None] + torch.arange(self.before + self.after, device=x.device)
         cut = padded[ecg[:, None], :, samples].transpose(1, 2)
-        rhythm = x[ecg, self.rhythm, peaks]
-        logits = self._judge(cut, rhythm)
+        values = x[ecg, self.per_beat, peaks]
+        logits = self._judge(cut, values)
         if not self.training:
             again = torch.nonzero(logits.amax(dim=1).abs() < DOUBT)[:, 0]
-            logits = logits.index_copy(0, again, self._look_again(cut[again], rhythm[again], logits[again]))
+            logits = logits.index_copy(0, again, self._look_again(cut[again], values[again], logits[again]))
         whole = (peaks >= self.edge) & (peaks < x.shape[2] - self.edge)
         logits = logits.masked_fill(~whole[:, None], UNJUDGED)
         laid = logits.new_zeros(*heartbeats.shape, self.n_maps)
         return laid.index_put((ecg, beat), logits).transpose(1, 2)
 
-    def _judge(self, cut: Tensor, rhythm: Tensor) -> Tensor:
-        """Return logits (N, n_maps) of beats, cut out (N, C, W) and with their rhythm (N, n_rhythm)."""
-        return self.head(torch.cat([self._encode(cut), EARLY * rhythm.clamp(max=0)], dim=1))
+    def _judge(self, cut: Tensor, values: Tensor) -> Tensor:
+        """Return logits (N, n_maps) of beats, cut out (N, C, W) and with their values (N, n_per_beat)."""
+        return self.head(torch.cat([self._encode(cut), EARLY * values.clamp(max=0)], dim=1))
 
-    def _look_again(self, cut: Tensor, rhythm: Tensor, logits: Tensor) -> Tensor:
+    def _look_again(self, cut: Tensor, values: Tensor, logits: Tensor) -> Tensor:
         """Return the mean of the beats' logits, and of those without some of the leads each time."""
         n_leads = cut.shape[1]
         n_views = min(n_leads, MOST_VIEWS)
@@ -331,7 +331,7 @@ class BeatSegmenter(nn.Module):
         lead, view = torch.arange(n_leads, device=cut.device), torch.arange(n_views, device=cut.device)
         shown = (lead % n_views != view[:, None]).to(cut)
         parts = cut * shown[:, None, :, None]  # (n_views, N, C, W)
-        seen = self._judge(parts.flatten(0, 1), rhythm.repeat(n_views, 1))
+        seen = self._judge(parts.flatten(0, 1), values.repeat(n_views, 1))
         return torch.cat([logits, seen]).reshape(1 + n_views, *logits.shape).mean(dim=0)
 
 

@@ -1,0 +1,123 @@
+"""What a network that knows P waves and premature beats says of every heartbeat."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit
+
+from ._quantile import median
+from ._spans import span_edges
+from ._wave_network import LONGEST_PR, Waves, see_waves
+
+N_WAVES = 8
+"""Number of wave channels."""
+
+LONGEST_SHIFT = 0.1
+"""Seconds by which a PR interval differs from the usual one at most."""
+
+SIZE = 0.25
+"""What the values are multiplied by: the shape of beats is to be learned beside them."""
+
+UNLIKELY, SURE = -5.0, 3.0
+"""Logits between which one that a beat is premature is told."""
+
+
+def wave_channels(
+    X: NDArray,
+    heartbeats: Sequence[NDArray[np.int64]],
+    sampling_rate: float,
+    *,
+    references: Sequence[NDArray[np.int64]] | None = None,
+    gaps: Sequence[NDArray] | None = None,
+) -> NDArray[np.float32]:
+    """Return what is seen of every beat's P wave, and how premature it looks.
+
+    A small convolutional network that comes with the package reads all leads. It learned waves from the
+    boundaries of P waves, QRS complexes and T waves of LUDB [1]_, and what premature beats look like from
+    ECGs that were laid out of LUDB's waves: sinus rhythm, premature beats from the atria and from the
+    ventricles, alone and in runs, atrial fibrillation, pauses, under made-up noise. No annotated kind of a
+    beat took part, nor any ECG of another database. The channels are constant over each beat's span and lie
+    within -.25 and 0; what speaks for an abnormal beat is below 0:
+
+    0. the probability of a P wave before the beat, minus 1,
+    1. that probability minus the median one of the reference beats, 0 where it is higher,
+    2. minus the difference between the PR interval and the median one of the reference beats, 1 from 0.1 s
+       on, times the probabilities of the P waves,
+    3. the second times the median probability of the reference beats: that a P wave is missing says little
+       where no beat has one,
+    4. minus the probability that the beat is premature and from the atria,
+    5. minus its logit, from -5 to 3 laid on 0 to 1,
+    6. minus the probability that the beat is premature and from the ventricles,
+    7. minus its logit, from -5 to 3 laid on 0 to 1,
+
+    each of them over four.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_leads, n_timesteps)
+        ECGs in any unit.
+
+    heartbeats : sequence of ndarray of int
+        R peaks of each ECG, ascending.
+
+    sampling_rate : float
+        In Hz.
+
+    references : sequence of ndarray of int, default=None
+        Indices of the beats that are normal for the patient, see :func:`reference_beats`. None takes all.
+
+    gaps : sequence of ndarray of shape (n_gaps, 2), default=None
+        Start and stop, in samples, of the stretches of each ECG in which nothing was recorded. All channels
+        are 0 at a beat with one just before it. None where there are none.
+
+    Returns
+    -------
+    channels : ndarray of shape (n_samples, 8, n_timesteps), float32
+        All 0 where an ECG has fewer than three heartbeats; the first four also where the ECG begins too
+        late to show a beat's P wave.
+
+    References
+    ----------
+    .. [1] Kalyakulina et al., "LUDB: a new open-access validation tool for electrocardiogram delineation
+       algorithms", IEEE Access 8, 2020.
+
+    Examples
+    --------
+    >>> from skecgattn.beats import wave_channels
+    >>> from skecgattn.datasets import make_ecg
+    >>> X, y, _, beats = make_ecg(1, sampling_rate=250, random_state=0)
+    >>> wave_channels(X, [beats[0]["sample"]], 250).shape
+    (1, 8, 2500)
+    """
+    X = X if X.dtype in (np.float32, np.float64) else X.astype(np.float64)
+    channels = np.zeros((len(X), N_WAVES, X.shape[2]), dtype=np.float32)
+    seen = see_waves(X, list(heartbeats), sampling_rate)
+    for row, beats in enumerate(heartbeats):
+        if len(beats) < 3:
+            continue
+        normal = np.arange(len(beats)) if references is None else references[row]
+        values = _describe_waves(seen.of(row, len(beats)), normal)
+        for start, stop in () if gaps is None else gaps[row]:
+            values[:, (beats > start) & (beats - LONGEST_PR * sampling_rate < stop)] = 0
+        channels[row] = np.repeat(values, np.diff(span_edges(beats, X.shape[2])), axis=1)
+    return channels
+
+
+def _describe_waves(seen: Waves, normal: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the values (8, n_beats) of :func:`wave_channels`."""
+    usual, usual_pr = median(seen.p_wave[normal]), median(seen.pr[normal])
+    missing = np.minimum(seen.p_wave - usual, 0)
+    shifted = np.minimum(np.abs(seen.pr - usual_pr) / LONGEST_SHIFT, 1)
+    values = np.empty((N_WAVES, len(seen.p_wave)))
+    values[0] = seen.p_wave - 1
+    values[1] = missing
+    values[2] = -shifted * seen.p_wave * usual
+    values[3] = missing * usual
+    values[:4, ~seen.known] = 0
+    for row, logits in ((4, seen.supraventricular), (6, seen.ventricular)):
+        values[row] = -expit(logits)
+        values[row + 1] = -np.clip((logits - UNLIKELY) / (SURE - UNLIKELY), 0, 1)
+    return SIZE * values

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import roc_auc_score
+
+from skecgattn.beats import N_WAVES, detect_heartbeats, wave_channels
+from skecgattn.datasets import fetch_mitbih, make_ecg, make_windows
+from skecgattn.nn import BeatSegmenter, ConvolutionalClassifier, JointNetwork
+from skecgattn.records import read_record
+
+RATE = 180.0
+NO_P, MISSING, SHIFTED, MISSING_HERE, SUPRAVENTRICULAR, _, VENTRICULAR, _ = range(N_WAVES)
+
+
+@pytest.fixture(scope="module")
+def regular():
+    """Return an ECG of regular beats, and their R peaks."""
+    X, _, _, beats = make_ecg(1, sampling_rate=RATE, heart_rate=70, pvc=0, pac=0, random_state=0)
+    return X, beats[0]["sample"]
+
+
+def at_beats(X, beats, rate=RATE, **options):
+    """Return the values (8, n_beats)."""
+    return wave_channels(X, [beats], rate, **options)[0][:, beats]
+
+
+def test_waves_are_within_bounds_and_constant_over_spans(regular):
+    X, beats = regular
+    channels = wave_channels(X, [beats], RATE)
+    assert channels.shape == (1, N_WAVES, X.shape[2])
+    assert channels.dtype == np.float32
+    assert channels.min() >= -0.25
+    assert channels.max() == 0
+    middle = (beats[2] + beats[3] + 1) // 2
+    assert np.ptp(channels[0][:, middle : (beats[3] + beats[4] + 1) // 2], axis=1).max() == 0
+
+
+def test_waves_need_three_beats(regular):
+    X, beats = regular
+    assert not wave_channels(X, [beats[:2]], RATE).any()
+    assert not wave_channels(X, [beats[:0]], RATE).any()
+    assert wave_channels(X, [beats[:3]], RATE).any()
+
+
+def test_p_wave_is_unknown_where_the_ecg_begins_after_it(regular):
+    X, beats = regular
+    cut = X[:, :, beats[1] - 20 :]
+    values = at_beats(cut, beats[1:] - beats[1] + 20)
+    assert not values[:4, 0].any()
+    assert values[NO_P, 1:].all()
+
+
+def test_nothing_is_told_just_after_a_gap(regular):
+    X, beats = regular
+    free = at_beats(X, beats)
+    gap = np.array([[beats[4] - 50, beats[4] - 20]])
+    values = at_beats(X, beats, gaps=[gap])
+    assert free[:, 4].any()
+    assert not values[:, 4].any()
+    np.testing.assert_array_equal(np.delete(values, 4, axis=1), np.delete(free, 4, axis=1))
+
+
+def test_waves_do_not_depend_on_the_ecgs_beside_or_the_unit(regular):
+    X, beats = regular
+    alone = wave_channels(X, [beats], RATE)
+    among = wave_channels(np.concatenate([X[:, :, ::-1], X, 3 * X] * 4), [beats] * 12, RATE)
+    np.testing.assert_array_equal(among[1], alone[0])
+    np.testing.assert_allclose(among[2], alone[0], atol=1e-5)
+
+
+def test_what_is_usual_is_that_of_the_reference_beats(regular):
+    X, beats = regular
+    X = X.copy()
+    before = beats[5] - 45
+    # the P wave of one beat is taken away
+    X[0, :, before : beats[5] - 9] = np.linspace(X[0, :, before], X[0, :, beats[5] - 9], 36).T
+    values = at_beats(X, beats)
+    others = np.delete(values, [0, 5], axis=1)
+    assert values[NO_P, 5] < others[NO_P].min() - 0.05
+    assert values[MISSING, 5] < others[MISSING].min() - 0.05
+    # where no reference beat has a P wave, that one is missing says nothing
+    values = at_beats(X, beats, references=[np.array([5])])
+    assert values[MISSING].min() == 0
+    assert values[MISSING_HERE].min() == 0
+
+
+@pytest.mark.requires_data
+@pytest.mark.parametrize(("name", "label", "k"), [("209", "S", SUPRAVENTRICULAR), ("208", "V", VENTRICULAR)])
+def test_premature_beats_of_a_database_never_seen(name, label, k):
+    records = fetch_mitbih([name], download_if_missing=False).records
+    X, _, _, beats = make_windows(records, step=30.0)
+    channels = wave_channels(X, [there["sample"] for there in beats], 360.0)
+    values = np.concatenate([c[k, there["sample"]] for c, there in zip(channels, beats)])
+    symbols = np.concatenate([there["symbol"] for there in beats])
+    truth = np.isin(symbols, {"S": ["A", "a", "J", "S"], "V": ["V", "E"]}[label])
+    assert roc_auc_score(truth, -values) > 0.85
+
+
+@pytest.mark.requires_data
+def test_p_waves_are_seen_in_sinus_rhythm_and_not_in_fibrillation():
+    folder = Path(os.environ["SKECGATTN_DATA"]) / "ludb" / "data"
+    if not folder.is_dir():
+        pytest.skip("needs LUDB: download https://physionet.org/content/ludb/ into a folder 'ludb' there")
+    missing = {}
+    for name in (*range(151, 161), 173):
+        record = read_record(folder / str(name))
+        X = record.read()[None, [1, 6]]
+        (beats,) = detect_heartbeats(X, record.sampling_rate)
+        missing[name] = (at_beats(X, beats, record.sampling_rate)[NO_P] < -0.125).mean()
+    assert missing.pop(173) > 0.5  # fibrillation
+    assert np.mean(list(missing.values())) < 0.1
+
+
+def test_the_classifier_does_not_read_waves():
+    torch.manual_seed(0)
+    network = JointNetwork(
+        BeatSegmenter(4, 1, n_per_beat=2), ConvolutionalClassifier(2, 1, width=4), read_whole=True, n_read=2
+    ).eval()
+    x, beats = torch.randn(2, 4, 600), torch.tensor([[100, 250, 400]] * 2)
+    changed = x.clone()
+    changed[:, 2:] = -0.4
+    maps, others = network(x, beats).maps, network(changed, beats).maps
+    assert not torch.equal(maps, others)
+    network.segmenter = None
+    assert torch.equal(network(x, beats).logits, network(changed, beats).logits)
