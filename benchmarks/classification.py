@@ -2,10 +2,11 @@
 
 MIT-BIH, DS1 to DS2 (de Chazal et al. 2004), 10 s windows labelled [S, V]: the default estimator against its
 classifier alone and against published classifiers. Deep rivals are trained like the default: the same
-windows, resampling, filter, scaling, augmentation, optimiser and number of epochs, in float32 wherever they
-are trained; they read the leads, as published, or, in the methods named "all channels", the default's rhythm
-and contrast channels as well. One thread. Writes ``classification.json`` and ``classification.md`` beside
-this file, row by row: a run that was killed goes on where it was::
+windows, resampling, filter, scaling, augmentation, optimiser and number of epochs, in float32 wherever
+they are trained; they read the leads, as published, or, in the methods named "all channels", the rhythm
+and contrast channels that the default's classifier reads as well. One thread. Writes
+``classification.json`` and ``classification.md`` beside this file, row by row: a run that was killed
+goes on where it was::
 
     python benchmarks/classification.py --seeds 5
     python benchmarks/classification.py --methods default "MiniRocket + ridge" --seeds 1 --output /tmp

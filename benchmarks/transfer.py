@@ -71,7 +71,8 @@ interval is over records (drawn anew with replacement, positive and other ones a
 positive. All records of the Challenge with S come from one of its sources, and half of those with V are
 ventricular tachycardia with hardly a normal beat to compare with. The heartbeat detector of both methods
 has learned from records 1 to 150 of LUDB, without labels of beats, and that peaks at an ECG's ends are not
-judged was prompted by LUDB."""
+judged was prompted by LUDB. The default's wave network has learned from the boundaries of the waves of
+records 1 to 150, among them all with S or V: its ECGs of LUDB are not unseen ones."""
 
 
 def challenge(folder: Path) -> Iterator[tuple[Path, list[bool]]]:

@@ -38,8 +38,10 @@ def make_front_end(estimator: Any) -> FrontEnd:
         raise ValueError(
             f"band must be None or two frequencies (low, high), each above 0 Hz or None, got {band!r}."
         )
-    if estimator.waves is True and estimator.segmenter is None:
-        raise ValueError("waves=True is for a segmenter to read, got segmenter=None.")
+    if estimator.waves != "auto" and estimator.waves:
+        for name in ("segmenter", "sampling_rate"):
+            if getattr(estimator, name) is None:
+                raise ValueError(f"waves=True needs a segmenter and a sampling rate, got {name}=None.")
     reads_beats = _reads_beats(estimator.segmenter)
     return FrontEnd(
         estimator.sampling_rate,
@@ -120,7 +122,7 @@ def build_network(estimator: Any) -> JointNetwork:
     _check_module("classifier", classifier)
     segmenter, n_maps = estimator.segmenter, len(labels.marked)
     if segmenter is None:
-        return JointNetwork(None, classifier)
+        return JointNetwork(None, classifier, n_read=n_read)
     if segmenter == "hu2021":
         segmenter = SEGMENTERS[segmenter](n_channels=n_channels, n_maps=1)
     elif segmenter == "unet" or (segmenter == "auto" and front_end.rate is None):

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ._gaps import SHORTEST_PADDING, bridge_lead_off, find_gaps, hold_padding
 from .beats import (
+    BAND,
     N_RHYTHM,
     N_WAVES,
     contrast_channels,
@@ -88,6 +89,11 @@ class FrontEnd:
         """Number of wave channels, the last of those."""
         return N_WAVES if self.waves and self.rate is not None else 0
 
+    @property
+    def _shows_waves(self) -> bool:
+        low, high = (None, None) if self.band is None else self.band
+        return self.band is not None and (low or 0.0) <= BAND[0] and (high or np.inf) >= BAND[1]
+
     def transform(self, X: NDArray, dtype: type = np.float32) -> Channels:
         """Return the channels of ECGs (n_samples, n_leads, n_timesteps)."""
         # some at a time: filters work in float64, and the whole of X may be most of the memory
@@ -120,10 +126,11 @@ class FrontEnd:
             return X.astype(dtype), []  # a copy: X may be the user's
         X = X.astype(dtype, copy=False)
         limits = recorded * (rate / self.sampling_rate)
-        source = mended if self.band is None else X
         heartbeats = [
             beats[(beats >= start) & (beats < stop) & ~_within(beats, stretches)]
-            for beats, (start, stop), stretches in zip(detect_heartbeats(source, rate), limits, gaps)
+            for beats, (start, stop), stretches in zip(
+                detect_heartbeats(mended if self.band is None else X, rate), limits, gaps
+            )
         ]
         channels = [X]
         if self.contrast or self.rhythm or self.waves:
@@ -135,7 +142,15 @@ class FrontEnd:
             rhythm = rhythm_channels(heartbeats, X.shape[2], references=references, gaps=gaps)
             channels.append(rhythm.astype(dtype, copy=False))
         if self.waves:
-            waves = wave_channels(source, heartbeats, rate, references=references, gaps=gaps)
+            # what a narrow band takes away is seen
+            waves = wave_channels(
+                X if self._shows_waves else mended,
+                heartbeats,
+                rate,
+                references=references,
+                gaps=gaps,
+                recorded=limits,
+            )
             channels.append(waves.astype(dtype, copy=False))
         return np.concatenate(channels, axis=1), heartbeats
 

@@ -138,8 +138,11 @@ def unpack(data: bytes, name: str) -> Model:
         classifier = classifier_of(model)
         classifier._validate_params()
         classifier._labels = Labels(classifier.classes_, **description["labels"])
-        # as they were in fit; older files go by the present ones
-        trained = copy.copy(classifier).set_params(**decoder.decode(description.get("front_end", {})))
+        # as they were in fit; older files go by the present ones, and know no waves
+        fitted = decoder.decode(description.get("front_end", {}))
+        if "waves" not in fitted:
+            classifier.set_params(waves=False)
+        trained = copy.copy(classifier).set_params(**fitted)
         trained._validate_params()
         classifier._front_end = make_front_end(trained)
         weights = {k.removeprefix(WEIGHTS): t for k, t in tensors.items() if k.startswith(WEIGHTS)}

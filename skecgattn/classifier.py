@@ -57,8 +57,9 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
 
     A *segmenter* turns the ECG into attention maps, their union multiplies the ECG element by element,
     and a *classifier* reads the product; both are trained end to end from one label (or set of labels)
-    an ECG. Nothing about single beats is ever given. The method is that of [1]_; the default network and
-    objective are this library's own, and ``AttentionECGClassifier.published()`` is the published setting.
+    an ECG. Nothing about single beats is ever given; what comes with the package was learned without
+    annotated kinds of beats, too. The method is that of [1]_; the default network and objective are this
+    library's own, and ``AttentionECGClassifier.published()`` is the published setting.
 
     Parameters
     ----------
@@ -120,7 +121,7 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         Whether the segmenter also reads channels that tell of each detected heartbeat's P wave, and whether a
         network that comes with the package takes the beat for premature
         (:func:`skecgattn.beats.wave_channels`). The classifier does not read them. "auto" does where the
-        segmenter judges heartbeats ("auto", "beat").
+        segmenter judges heartbeats ("auto", "beat") and the sampling rate is known; True needs both.
 
     contrast : bool, default=True
         Whether the networks also read, for every lead, the difference of every beat to the patient's

@@ -640,6 +640,7 @@ CHANGED = [
     {"resample_to": 64},
     {"rhythm": False},
     {"contrast": False},
+    {"waves": False},
     {"sampling_rate": 2 * RATE},
     {"sampling_rate": None},
 ]

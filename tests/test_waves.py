@@ -8,6 +8,7 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
+from skecgattn import AttentionECGClassifier
 from skecgattn.beats import N_WAVES, detect_heartbeats, wave_channels
 from skecgattn.datasets import fetch_mitbih, make_ecg, make_windows
 from skecgattn.nn import BeatSegmenter, ConvolutionalClassifier, JointNetwork
@@ -55,14 +56,61 @@ def test_p_wave_is_unknown_where_the_ecg_begins_after_it(regular):
     assert values[NO_P, 1:].all()
 
 
-def test_nothing_is_told_just_after_a_gap(regular):
+def test_nobody_takes_a_gap_for_a_pause(regular):
     X, beats = regular
     free = at_beats(X, beats)
     gap = np.array([[beats[4] - 50, beats[4] - 20]])
     values = at_beats(X, beats, gaps=[gap])
-    assert free[:, 4].any()
-    assert not values[:, 4].any()
-    np.testing.assert_array_equal(np.delete(values, 4, axis=1), np.delete(free, 4, axis=1))
+    assert free[:4, 4].any()
+    assert not values[:4, 4].any()
+    np.testing.assert_array_equal(np.delete(values[:4], 4, axis=1), np.delete(free[:4], 4, axis=1))
+    near = np.abs(beats - beats[4]) < 6 * RATE
+    assert free[4:6, near].any()
+    assert not values[4:6, near].any()
+    np.testing.assert_array_equal(values[6:], free[6:])
+
+
+def test_p_wave_is_unknown_before_what_was_recorded(regular):
+    X, beats = regular
+    recorded = np.array([[beats[3] - 20, X.shape[2]]])
+    values = at_beats(X, beats, recorded=recorded)
+    assert not values[:4, :4].any()
+    np.testing.assert_array_equal(values[:, 4:], at_beats(X, beats)[:, 4:])
+
+
+@pytest.mark.parametrize(("n_leads", "rate", "dtype"), [(1, 250, np.float32), (12, 500, np.float64)])
+def test_waves_of_any_leads_and_rate(n_leads, rate, dtype):
+    X, _, _, beats = make_ecg(1, n_leads=n_leads, sampling_rate=rate, pvc=0, pac=0, random_state=0)
+    values = at_beats(X.astype(dtype), beats[0]["sample"], rate)
+    assert (values[NO_P, 1:] > -0.125).mean() > 0.8
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"X": np.zeros((2, 900))},
+            r"X must be of shape \(n_samples, n_leads, n_timesteps\), got \(2, 900\)",
+        ),
+        ({"sampling_rate": 0}, "sampling_rate must be positive, got 0"),
+        ({"heartbeats": []}, "heartbeats must have one entry for each of 1 ECGs, got 0"),
+    ],
+)
+def test_bad_input_is_named(regular, change, message):
+    X, beats = regular
+    with pytest.raises(ValueError, match=message):
+        wave_channels(**({"X": X, "heartbeats": [beats], "sampling_rate": RATE} | change))
+
+
+@pytest.mark.parametrize("waves", [True, np.True_])
+@pytest.mark.parametrize("missing", ["segmenter", "sampling_rate"])
+def test_waves_that_nothing_can_read_are_refused(waves, missing):
+    X, y, groups, _ = make_ecg(8, sampling_rate=RATE, duration=5, random_state=0)
+    clf = AttentionECGClassifier(**({"sampling_rate": RATE, "waves": waves} | {missing: None}))
+    with pytest.raises(
+        ValueError, match=f"waves=True needs a segmenter and a sampling rate, got {missing}=None"
+    ):
+        clf.fit(X, y, groups=groups)
 
 
 def test_waves_do_not_depend_on_the_ecgs_beside_or_the_unit(regular):

@@ -45,8 +45,8 @@ print(f"Data: {source}, {len(X)} windows to train on, {len(X_test)} of other pat
 # A segmenter
 # -----------
 #
-# It gets the ECG and further channels (the difference to the normal beat, and with ``rhythm=True`` how early
-# each beat comes) as a tensor of shape (batch, n_channels, time), and returns logits of the same length, one channel a map. A stack of dilated
+# It gets the ECG and further channels (the difference to the normal beat, with ``rhythm=True`` how early
+# each beat comes, and with ``waves=True`` its P wave, which the classifier does not read) as a tensor of shape (batch, n_channels, time), and returns logits of the same length, one channel a map. A stack of dilated
 # convolutions sees further with every layer, without ever losing time resolution. The class itself is the
 # callable.
 

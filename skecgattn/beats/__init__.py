@@ -3,6 +3,7 @@
 from ._channels import N_RHYTHM as N_RHYTHM
 from ._channels import contrast_channels, reference_beats, rhythm_channels
 from ._detection import detect_heartbeats
+from ._lead_network import BAND as BAND
 from ._selection import BEAT_DTYPE as BEAT_DTYPE
 from ._selection import score_beats, select_beats
 from ._spans import spans, stack_heartbeats

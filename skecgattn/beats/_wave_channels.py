@@ -10,7 +10,7 @@ from scipy.special import expit
 
 from ._quantile import median
 from ._spans import span_edges
-from ._wave_network import LONGEST_PR, Waves, see_waves
+from ._wave_network import LONGEST_PR, REACH, Waves, see_waves
 
 N_WAVES = 8
 """Number of wave channels."""
@@ -32,6 +32,7 @@ def wave_channels(
     *,
     references: Sequence[NDArray[np.int64]] | None = None,
     gaps: Sequence[NDArray] | None = None,
+    recorded: NDArray | None = None,
 ) -> NDArray[np.float32]:
     """Return what is seen of every beat's P wave, and how premature it looks.
 
@@ -55,6 +56,9 @@ def wave_channels(
 
     each of them over four.
 
+    The first and the last four tell one beat from another, but also one ECG from another: in atrial
+    fibrillation no beat has a P wave.
+
     Parameters
     ----------
     X : ndarray of shape (n_samples, n_leads, n_timesteps)
@@ -70,14 +74,25 @@ def wave_channels(
         Indices of the beats that are normal for the patient, see :func:`reference_beats`. None takes all.
 
     gaps : sequence of ndarray of shape (n_gaps, 2), default=None
-        Start and stop, in samples, of the stretches of each ECG in which nothing was recorded. All channels
-        are 0 at a beat with one just before it. None where there are none.
+        Start and stop, in samples, of the stretches of each ECG in which nothing was recorded. The first four
+        channels are 0 at a beat with one just before it. The next two are 0 at all beats within 6.5 s: who
+        does not see a beat takes the gap for a pause, and what comes before a pause for a run. None where
+        there are none.
+
+    recorded : ndarray of shape (n_samples, 2), default=None
+        First recorded sample of each ECG and the first one after the last, where padding surrounds it. The
+        first four channels are 0 at a beat whose P wave would be before. None: all of it.
 
     Returns
     -------
     channels : ndarray of shape (n_samples, 8, n_timesteps), float32
-        All 0 where an ECG has fewer than three heartbeats; the first four also where the ECG begins too
-        late to show a beat's P wave.
+        All 0 where an ECG has fewer than three heartbeats.
+
+    Raises
+    ------
+    ValueError
+        If `X` has other than three dimensions, `sampling_rate` is not positive, or the number of lists of
+        heartbeats is not that of the ECGs.
 
     References
     ----------
@@ -92,16 +107,24 @@ def wave_channels(
     >>> wave_channels(X, [beats[0]["sample"]], 250).shape
     (1, 8, 2500)
     """
+    if X.ndim != 3:
+        raise ValueError(f"X must be of shape (n_samples, n_leads, n_timesteps), got {X.shape}.")
+    if not sampling_rate > 0:
+        raise ValueError(f"sampling_rate must be positive, got {sampling_rate!r}.")
+    if len(heartbeats) != len(X):
+        raise ValueError(f"heartbeats must have one entry for each of {len(X)} ECGs, got {len(heartbeats)}.")
     X = X if X.dtype in (np.float32, np.float64) else X.astype(np.float64)
     channels = np.zeros((len(X), N_WAVES, X.shape[2]), dtype=np.float32)
-    seen = see_waves(X, list(heartbeats), sampling_rate)
-    for row, beats in enumerate(heartbeats):
+    for row, (beats, seen) in enumerate(zip(heartbeats, see_waves(X, heartbeats, sampling_rate))):
         if len(beats) < 3:
             continue
+        p_begins = beats - LONGEST_PR * sampling_rate
         normal = np.arange(len(beats)) if references is None else references[row]
-        values = _describe_waves(seen.of(row, len(beats)), normal)
+        values = _describe_waves(seen, normal)
+        values[:4, p_begins < (0 if recorded is None else recorded[row, 0])] = 0
         for start, stop in () if gaps is None else gaps[row]:
-            values[:, (beats > start) & (beats - LONGEST_PR * sampling_rate < stop)] = 0
+            values[:4, (beats > start) & (p_begins < stop)] = 0
+            values[4:6, (beats > start - REACH * sampling_rate) & (beats < stop + REACH * sampling_rate)] = 0
         channels[row] = np.repeat(values, np.diff(span_edges(beats, X.shape[2])), axis=1)
     return channels
 
@@ -116,7 +139,6 @@ def _describe_waves(seen: Waves, normal: NDArray[np.int64]) -> NDArray[np.float6
     values[1] = missing
     values[2] = -shifted * seen.p_wave * usual
     values[3] = missing * usual
-    values[:4, ~seen.known] = 0
     for row, logits in ((4, seen.supraventricular), (6, seen.ventricular)):
         values[row] = -expit(logits)
         values[row + 1] = -np.clip((logits - UNLIKELY) / (SURE - UNLIKELY), 0, 1)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from ._lead_network import RATE, LeadNetwork, load_network, prepare_leads, read_leads
-from ._spans import stack_heartbeats
 
 DILATIONS = (1, 2, 4, 8, 16, 32, 64, 16, 4)
 """Of the convolutions on what the leads have in common: thirteen seconds are seen."""
@@ -20,6 +21,9 @@ OUTPUTS = ("P wave", "QRS complex", "T wave", "supraventricular", "ventricular")
 LONGEST_PR, SHORTEST_PR = 0.32, 0.045
 """Seconds before the R peak between which the P wave is looked for."""
 
+REACH = 6.5
+"""Seconds to either side that a logit depends on."""
+
 AFTER_BEAT = 0.09
 """Seconds after the R peak before in which there is no P wave."""
 
@@ -28,7 +32,7 @@ WEIGHTS = "waves.safetensors"
 
 
 class Waves(NamedTuple):
-    """What the network sees of each heartbeat; arrays (n_samples, n), 0 where there is none."""
+    """What the network sees of the heartbeats of an ECG; arrays (n_beats,)."""
 
     p_wave: NDArray[np.float64]
     """Highest probability of a P wave before the R peak."""
@@ -38,18 +42,6 @@ class Waves(NamedTuple):
     """Logit of a premature beat from the atria."""
     ventricular: NDArray[np.float64]
     """Logit of a premature beat from the ventricles."""
-    known: NDArray[np.bool_]
-    """Whether the ECG shows all of the time before the R peak in which a P wave may be."""
-
-    def of(self, row: int, n_beats: int) -> Waves:
-        """Return what is seen of the beats of one ECG."""
-        return Waves(
-            self.p_wave[row, :n_beats],
-            self.pr[row, :n_beats],
-            self.supraventricular[row, :n_beats],
-            self.ventricular[row, :n_beats],
-            self.known[row, :n_beats],
-        )
 
 
 @functools.cache
@@ -58,28 +50,17 @@ def trained_network() -> LeadNetwork:
     return load_network(WEIGHTS, len(OUTPUTS), DILATIONS)
 
 
-def see_waves(X: NDArray, heartbeats: list[NDArray[np.int64]], sampling_rate: float) -> Waves:
-    """Return what the network sees of the heartbeats of ECGs (n_samples, n_leads, n_timesteps)."""
-    beats = stack_heartbeats(heartbeats)
-    places = np.rint(beats * (RATE / sampling_rate)).astype(np.int64)
-    p_wave, pr, supraventricular, ventricular = np.zeros((4, *beats.shape))
+def see_waves(X: NDArray, heartbeats: Sequence[NDArray[np.int64]], sampling_rate: float) -> Iterator[Waves]:
+    """Yield what the network sees of the heartbeats of each ECG (n_samples, n_leads, n_timesteps)."""
     before = np.arange(-round(LONGEST_PR * RATE), -round(SHORTEST_PR * RATE))
-    known = places + before[0] >= 0
-    for row, logits in enumerate(read_leads(trained_network(), prepare_leads(X, sampling_rate))):
-        here = places[row, : len(heartbeats[row])]
-        if not len(here):
-            continue
+    for beats, logits in zip(heartbeats, read_leads(trained_network(), prepare_leads(X, sampling_rate))):
+        here = np.rint(beats * (RATE / sampling_rate)).astype(np.int64)
         last = logits.shape[1] - 1
         reach = here[:, None] + before
-        earliest = np.concatenate([[0], here[:-1] + round(AFTER_BEAT * RATE)])
+        earliest = np.concatenate([[0], here[:-1] + round(AFTER_BEAT * RATE)])[: len(here)]
         seen = np.where(reach < earliest[:, None], -np.inf, logits[0, np.clip(reach, 0, last)])
         highest = seen.argmax(axis=1)
-        p_wave[row, : len(here)] = _probability(seen[np.arange(len(here)), highest])
-        pr[row, : len(here)] = -before[highest] / RATE
         around = np.clip(here[:, None] + np.arange(-1, 2), 0, last)
-        supraventricular[row, : len(here)], ventricular[row, : len(here)] = logits[3:, around].mean(axis=2)
-    return Waves(p_wave, pr, supraventricular, ventricular, known & (beats >= 0))
-
-
-def _probability(logits: NDArray) -> NDArray[np.float64]:
-    return 1 / (1 + np.exp(-np.clip(logits.astype(np.float64), -50, 50)))
+        supraventricular, ventricular = logits[3:, around].astype(np.float64).mean(axis=2)
+        p_wave = expit(seen.max(axis=1).astype(np.float64))
+        yield Waves(p_wave, -before[highest] / RATE, supraventricular, ventricular)

@@ -73,7 +73,7 @@ class Augmentation(Parameterised):
         ----------
         x : Tensor of shape (B, C, T)
             The first ``n_leads * per_lead`` channels are of the leads, in `per_lead` rounds; further ones
-            (the rhythm) are only shifted.
+            (the rhythm, the waves) are only shifted.
         heartbeats : Tensor of shape (B, n) or None
             R peaks of each ECG, ascending, then -1.
         n_leads : int

@@ -88,7 +88,7 @@ class JointNetwork(nn.Module):
         the beats where it has a true attribute ``reads_beats``. With an attribute ``lr_factor`` it is
         trained at that multiple of the learning rate. None leaves the ECG as it is: the classifier alone.
     classifier : Module
-        From (B, C, T) to logits (B, n_outputs).
+        From (B, C, T), or the first `n_read` channels, to logits (B, n_outputs).
     read_whole : bool, default=False
         Whether the classifier also reads the ECG as it is; the logits are the mean of all readings.
     read_beats : sequence of int, default=()

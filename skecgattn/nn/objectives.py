@@ -145,6 +145,7 @@ class Objective(Parameterised, ABC):
         Parameters
         ----------
         network : JointNetwork
+            Its classifier reads ``network.readable(x)``, which may be fewer channels.
         x : Tensor of shape (B, C, T)
         heartbeats : Tensor of shape (B, n) or None
             R peaks of each ECG, ascending, then -1.

@@ -212,8 +212,8 @@ class BeatSegmenter(nn.Module):
           -> [halve, convolution] x 3 -> linear -> features, with the values of the beat
           -> hidden layer -> logits (B, K, n)
 
-    A beat's logit depends on nothing but its own samples, so that the label of an ECG cannot leak into beats
-    that have no part in it.
+    A beat's logit depends on nothing but its own samples and what the channels at the end tell of it, so that
+    the label of an ECG hardly leaks into beats that have no part in it.
 
     Outside of training a beat in doubt is looked at again, each time without some of the leads: its logit is
     the mean of all of them, as what one lead alone shows is often noise.
