@@ -41,6 +41,7 @@ PUBLISHED = {
 } | {"precision": "float32"}
 METHODS: dict[str, dict[str, Any]] = {
     "default": {},
+    "default without waves": {"waves": False},
     "published": PUBLISHED,
     "published, faster": {**PUBLISHED, "lr": 1e-3, "max_epochs": 10, "resample_to": 180.0},
     "U-Net segmenter": {"segmenter": "unet", "precision": "float32"},
