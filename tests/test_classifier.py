@@ -494,7 +494,7 @@ def rows_of(dataset, X):
     return [int(np.flatnonzero((ecg.numpy() == X).all(axis=(1, 2)))[0]) for ecg in dataset.channels]
 
 
-PLAIN = {"band": None, "scale": False, "rhythm": False, "contrast": False, "max_epochs": 1}
+PLAIN = {"band": None, "scale": False, "rhythm": False, "contrast": False, "waves": False, "max_epochs": 1}
 
 
 @pytest.mark.parametrize("kind", ["binary", "multilabel"])

@@ -161,7 +161,7 @@ class Record(Callback):
 @pytest.mark.usefixtures("routing")
 def test_routed_groups_reach_the_fit_of_every_fold(data):
     X, y, groups = data
-    plain = {"band": None, "scale": False, "rhythm": False, "contrast": False}
+    plain = {"band": None, "scale": False, "rhythm": False, "contrast": False, "waves": False}
     clf = clone(small).set_params(callbacks=[Record()], **plain)
     Record.seen = []
     scores = cross_validate(

@@ -127,7 +127,17 @@ class JointNetwork(nn.Module):
         self.n_read = n_read
 
     def readable(self, x: Tensor) -> Tensor:
-        """Return the channels that the classifier reads."""
+        """Return the channels that the classifier reads.
+
+        Parameters
+        ----------
+        x : Tensor of shape (B, C, T)
+
+        Returns
+        -------
+        readable : Tensor of shape (B, n_read, T)
+            All channels where `n_read` is None.
+        """
         return x[:, : self.n_read]
 
     @property
