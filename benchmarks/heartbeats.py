@@ -224,6 +224,13 @@ def train_network(epochs: int, seed: int = 0) -> LeadNetwork:
     return network.eval().fold()
 
 
+def write_weights(network: LeadNetwork, module: Any) -> None:
+    """Replace the weights that come with the package, of the network in one of its modules."""
+    path = Path(module.__file__).with_name(module.WEIGHTS)
+    write_bytes(path, save({name: value.contiguous() for name, value in network.state_dict().items()}))
+    module.trained_network.cache_clear()
+
+
 def detect(X: np.ndarray, rate: float, method: str) -> list[np.ndarray]:
     """Detect as the front end does."""
     found = detect_heartbeats(filtered(X, rate), DETECTION_RATE, method=method)
@@ -303,10 +310,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path(__file__).parent, help="folder for the tables")
     options = parser.parse_args()
     if options.train:
-        network = train_network(options.epochs)
-        path = Path(heartbeat_network.__file__).with_name(heartbeat_network.WEIGHTS)
-        write_bytes(path, save({name: value.contiguous() for name, value in network.state_dict().items()}))
-        heartbeat_network.trained_network.cache_clear()
+        write_weights(train_network(options.epochs), heartbeat_network)
     torch.set_num_threads(1)
     rows = Rows(options.output / "heartbeats.json", table)
     rows.rows = []

@@ -27,15 +27,13 @@ import numpy as np
 import torch
 import wfdb
 from _tables import RATE, Rows, cell, markdown, windows
-from heartbeats import LUDB_RATE, TRAINING_LUDB, filtered, ludb, read_ludb, transients
-from safetensors.torch import save
+from heartbeats import LUDB_RATE, TRAINING_LUDB, filtered, ludb, read_ludb, transients, write_weights
 from sklearn.metrics import average_precision_score
 from torch.nn import functional
 from tqdm.auto import tqdm
 
 from skecgattn._aami import AAMI_CLASSES
 from skecgattn._artefacts import made_up_noise
-from skecgattn._files import write_bytes
 from skecgattn.beats import _wave_network
 from skecgattn.beats._lead_network import RATE as NETWORK_RATE
 from skecgattn.beats._lead_network import LeadNetwork, prepare_leads, read_leads
@@ -460,10 +458,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path(__file__).parent, help="folder for the tables")
     options = parser.parse_args()
     if options.train:
-        network = train_network(options.steps)
-        path = Path(_wave_network.__file__).with_name(_wave_network.WEIGHTS)
-        write_bytes(path, save({name: value.contiguous() for name, value in network.state_dict().items()}))
-        _wave_network.trained_network.cache_clear()
+        write_weights(train_network(options.steps), _wave_network)
     torch.set_num_threads(1)
     rows = Rows(options.output / "waves.json", table)
     rows.rows = []
