@@ -48,7 +48,7 @@ def make_front_end(estimator: Any) -> FrontEnd:
         estimator.resample_to,
         None if band is None else (band[0], band[1]),
         estimator.scale,
-        estimator.segmenter is None or reads_beats if estimator.rhythm == "auto" else estimator.rhythm,
+        (reads_beats or estimator.segmenter is None) if estimator.rhythm == "auto" else estimator.rhythm,
         estimator.contrast,
         reads_beats if estimator.waves == "auto" else estimator.waves,
     )

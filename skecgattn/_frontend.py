@@ -149,7 +149,7 @@ class FrontEnd:
                 rate,
                 references=references,
                 gaps=gaps,
-                recorded=limits,
+                starts=limits[:, 0],
             )
             channels.append(waves.astype(dtype, copy=False))
         return np.concatenate(channels, axis=1), heartbeats

@@ -9,6 +9,7 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from skecgattn import AttentionECGClassifier
+from skecgattn._frontend import FrontEnd
 from skecgattn.beats import N_WAVES, detect_heartbeats, wave_channels
 from skecgattn.datasets import fetch_mitbih, make_ecg, make_windows
 from skecgattn.nn import BeatSegmenter, ConvolutionalClassifier, JointNetwork
@@ -72,10 +73,39 @@ def test_nobody_takes_a_gap_for_a_pause(regular):
 
 def test_p_wave_is_unknown_before_what_was_recorded(regular):
     X, beats = regular
-    recorded = np.array([[beats[3] - 20, X.shape[2]]])
-    values = at_beats(X, beats, recorded=recorded)
+    values = at_beats(X, beats, starts=np.array([beats[3] - 20]))
     assert not values[:4, :4].any()
     np.testing.assert_array_equal(values[:, 4:], at_beats(X, beats)[:, 4:])
+
+
+def waves_of(X, band=(0.5, 40.0)):
+    """Return the values (8, n_beats) that the front end makes, and the heartbeats."""
+    channels = FrontEnd(RATE, 180.0, band, True, False, False, True).transform(X)
+    beats = channels.heartbeats[0]
+    return channels.values[0, -N_WAVES:][:, beats], beats
+
+
+def test_waves_are_seen_before_a_narrow_band(regular):
+    X, _ = regular
+    wide, beats = waves_of(X)
+    narrow, found = waves_of(X, band=(5.0, 15.0))
+    assert len(beats) == len(found)
+    assert abs(narrow[NO_P].mean() - wide[NO_P].mean()) < 0.05
+
+
+def test_front_end_tells_of_padding_and_gaps(regular):
+    X, beats = regular
+    padded = X.copy()
+    padded[:, :, : beats[2] - 20] = 0
+    values, _ = waves_of(padded)
+    assert not values[:4, 0].any()
+    assert values[NO_P, 1:].all()
+    gap = X.copy()
+    gap[:, :, beats[4] - 60 : beats[4] + 60] = gap.mean()
+    values, found = waves_of(gap)
+    near = np.abs(found - beats[4]) < 6 * RATE
+    assert near.any()
+    assert not values[4:6, near].any()
 
 
 @pytest.mark.parametrize(("n_leads", "rate", "dtype"), [(1, 250, np.float32), (12, 500, np.float64)])

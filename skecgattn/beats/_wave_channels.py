@@ -32,7 +32,7 @@ def wave_channels(
     *,
     references: Sequence[NDArray[np.int64]] | None = None,
     gaps: Sequence[NDArray] | None = None,
-    recorded: NDArray | None = None,
+    starts: NDArray | None = None,
 ) -> NDArray[np.float32]:
     """Return what is seen of every beat's P wave, and how premature it looks.
 
@@ -79,9 +79,9 @@ def wave_channels(
         does not see a beat takes the gap for a pause, and what comes before a pause for a run. None where
         there are none.
 
-    recorded : ndarray of shape (n_samples, 2), default=None
-        First recorded sample of each ECG and the first one after the last, where padding surrounds it. The
-        first four channels are 0 at a beat whose P wave would be before. None: all of it.
+    starts : ndarray of shape (n_samples,), default=None
+        First recorded sample of each ECG, where padding is before it. The first four channels are 0 at a beat
+        whose P wave would be before. None: 0.
 
     Returns
     -------
@@ -121,7 +121,7 @@ def wave_channels(
         p_begins = beats - LONGEST_PR * sampling_rate
         normal = np.arange(len(beats)) if references is None else references[row]
         values = _describe_waves(seen, normal)
-        values[:4, p_begins < (0 if recorded is None else recorded[row, 0])] = 0
+        values[:4, p_begins < (0 if starts is None else starts[row])] = 0
         for start, stop in () if gaps is None else gaps[row]:
             values[:4, (beats > start) & (p_begins < stop)] = 0
             values[4:6, (beats > start - REACH * sampling_rate) & (beats < stop + REACH * sampling_rate)] = 0
