@@ -248,9 +248,10 @@ def test_ecgs_of_no_weight_are_not_used(binary):
     spoilt, wrong = X.copy(), y.copy()
     spoilt[30:] = X[:10]
     wrong[30:] = y[::-1][:10]
-    a = small().fit(X, y, sample_weight=weight)
-    b = small().fit(spoilt, wrong, sample_weight=weight)
-    np.testing.assert_allclose(a.predict_proba(X), b.predict_proba(X), atol=1e-3)
+    # training multiplies what is rounded differently, on some processors to more than the tolerance
+    a = small(precision="float64").fit(X, y, sample_weight=weight)
+    b = small(precision="float64").fit(spoilt, wrong, sample_weight=weight)
+    np.testing.assert_allclose(a.predict_proba(X), b.predict_proba(X), atol=1e-6)
 
 
 def test_class_weight_of_labels(multilabel):
