@@ -59,7 +59,7 @@ def fitted(ecgs):
         # what tells of the pause after a beat leads attributions to the next one
         "leads alone": {
             "segmenter": None,
-            "max_epochs": 12,
+            "max_epochs": 24,
             "lr": 1e-2,
             "augmentation": False,
             "rhythm": False,
@@ -144,7 +144,7 @@ def test_attributions_point_at_the_abnormal_beats(fitted, ecgs, method):
     assert len(found) >= 8
     maps = method(estimator, X[found], "V")
     score, chance = pointing_game(maps, list(beats[found]), label="V", return_chance=True)
-    assert score > 1.5 * chance  # it depends on how a processor rounds
+    assert score > 2 * chance
 
 
 @pytest.mark.parametrize("build", [ConvolutionalClassifier, HuClassifier])
