@@ -3,10 +3,10 @@
 Waves: the samples told to belong to P waves, QRS complexes and T waves, against LUDB's boundaries, on
 the 50 records that took no part in the training, by all 12 leads and by II and V1 alone (Dice
 coefficient: twice the samples in both, over the samples in either, counted twice where in both).
-Premature beats: average precision with which its logits alone rank the annotated S and V beats of DS1
-of MIT-BIH, from which the network has not learned (but the mix of composed rhythms was chosen by these
-scores), among all beats; and how often it sees a P wave before the beats of each class. Writes
-``waves.json`` and ``waves.md`` beside this file::
+Premature beats: average precision with which its odds alone rank the annotated S and V beats of DS1
+of MIT-BIH, from which the network has not learned (but what is composed was chosen by these scores),
+among all beats; and how often it sees a P wave before the beats of each class. Writes ``waves.json``
+and ``waves.md`` beside this file::
 
     python benchmarks/waves.py
 
@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -44,8 +44,8 @@ STEPS, BATCH, LR = 4000, 32, 4e-3
 LEADS = ("i", "ii", "iii", "avr", "avl", "avf", "v1", "v2", "v3", "v4", "v5", "v6")
 SYMBOLS = "pNt"
 """Of LUDB's waves, as the network's first three outputs."""
-WEIGHTS = (1.0, 1.0, 1.0, 2.0, 1.0)
-"""Of the outputs in the loss."""
+PREMATURE = 3.0
+"""Weight in the loss of whether a beat is premature, and from where; each wave has a weight of 1."""
 FIRST, SECOND = (1,), (0, 6, 7, 10)
 """Leads like those of Holter recorders, of which six tenths of the pairs are made; the rest are random."""
 COMPOSED = 0.75
@@ -65,17 +65,25 @@ UNKNOWN = -1.0
 AFTER_GAP = 1.3
 """Seconds after a gap in which nobody knows whether a beat is early."""
 RHYTHMS = {
-    "sinus rhythm": 0.15,
-    "sinus arrhythmia": 0.1,
-    "premature beats": 0.25,
+    "sinus rhythm": 0.1,
+    "sinus arrhythmia": 0.08,
+    "blocked beats": 0.05,
+    "premature beats": 0.2,
     "bigeminy": 0.05,
-    "runs": 0.2,
+    "runs": 0.18,
     "runs and pauses": 0.08,
-    "atrial fibrillation": 0.14,
+    "atrial fibrillation": 0.19,
+    "atrial flutter": 0.04,
     "junctional rhythm": 0.03,
 }
 """How often each is composed."""
-VENTRICULAR = 0.45
+DRAWN = 0.5
+"""Share of the ventricular beats that are drawn of bumps."""
+BLENDED = 0.25
+"""Share of the ventricular beats that are mixed with a normal one."""
+BLOCK, ABERRANT = 0.15, 0.1
+"""Shares of the composed ECGs of which all beats, or those premature from the atria, end late and slurred."""
+VENTRICULAR = 0.6
 """Share of the composed ECGs with premature beats from the ventricles among the others."""
 USUAL_LEADS = ("II and V1", [1, 6])
 
@@ -207,24 +215,90 @@ class Composer:
         times = np.arange(0, length + every, every)
         return np.interp(np.arange(length), times, self.rng.standard_normal(len(times)))
 
-    def ventricular(self, beat: Beat) -> Beat:
+    def stretched(self, beat: Beat) -> Beat:
         """Make a beat wide, its T wave opposite, and take its P wave."""
         rng, stop = self.rng, beat.qrs[1] + 2
-        wider, later = rng.uniform(1.5, 2.6), rng.uniform(0.8, 1.2)
+        wider, later = rng.uniform(1.3, 2.6), rng.uniform(0.8, 1.2)
         parts = [stretch(beat.complexes[:, :stop], wider) * rng.uniform(0.8, 2)]
         parts.append(-stretch(beat.complexes[:, stop:], later) * rng.uniform(0.5, 2))
         waves = level(np.concatenate(parts, axis=1) * rng.choice([-1, 1], size=(len(LEADS), 1)))
         peak = int(np.abs(waves[:, : int(stop * wider)]).mean(axis=0).argmax())
         return Beat(waves, peak, (0, int(beat.qrs[1] * wider)), (0, 0), None, 0)
 
+    def drawn(self, beat: Beat) -> Beat:
+        """Draw a wide beat of a few bumps, as large as another one, its T wave mostly opposite."""
+        rng, rate = self.rng, NETWORK_RATE
+        width = rng.uniform(0.11, 0.22) * rate
+        end = width + rng.uniform(0.2, 0.34) * rate
+        times = np.arange(round(end) + 4) - 2.0
+        size = np.median(np.ptp(beat.complexes, axis=1)) * rng.uniform(0.6, 2.2)
+        axis = rng.standard_normal((len(LEADS), 1))
+        waves = np.zeros((len(LEADS), len(times)))
+        for _ in range(rng.randint(1, 4)):
+            middle, spread = width * rng.uniform(0.25, 0.75), width * rng.uniform(0.12, 0.25)
+            here = axis + rng.uniform(0, 1.2) * rng.standard_normal((len(LEADS), 1))
+            waves += here * np.exp(-0.5 * ((times - middle) / spread) ** 2)
+        waves *= size / np.median(np.ptp(waves, axis=1))
+        area = np.sign(waves.sum(axis=1, keepdims=True))
+        top, late = end * rng.uniform(0.6, 0.8), end * rng.uniform(0.1, 0.18)
+        opposite = np.where(rng.uniform(size=area.shape) < 0.85, -area, area)
+        t_wave = np.exp(-0.5 * ((times - top) / np.where(times < top, 1.3 * late, late)) ** 2)
+        waves += opposite * size * rng.uniform(0.1, 0.6) * rng.uniform(0.5, 1, size=area.shape) * t_wave
+        peak = int(np.abs(waves[:, : int(width) + 2]).mean(axis=0).argmax())
+        return Beat(level(waves), peak, (2, round(width) + 2), (0, 0), None, 0)
+
+    def ventricular(self, source: list[Beat]) -> Beat:
+        """Make a beat from the ventricles: of the ECG's beats, of another one's, or drawn."""
+        beat = self.pick(source)
+        how = self.rng.uniform()
+        if how < DRAWN:
+            made = self.drawn(beat)
+        else:
+            made = self.stretched(beat if how < (1 + DRAWN) / 2 else self.pick(self.pick(self.sources)))
+        return self.blend(made, beat) if self.rng.uniform() < BLENDED else made
+
+    def blend(self, wide: Beat, beat: Beat) -> Beat:
+        """Mix a wide beat with one of the ECG's own."""
+        share = self.rng.uniform(0.4, 0.85)
+        waves = share * wide.complexes
+        shift = wide.peak - beat.peak
+        first, last = max(shift, 0), min(shift + beat.complexes.shape[1], waves.shape[1])
+        if last > first:
+            waves[:, first:last] += (1 - share) * beat.complexes[:, first - shift : last - shift]
+        return wide._replace(complexes=level(waves))
+
+    def bend(self, beat: Beat) -> Callable[[Beat], Beat]:
+        """Return what makes the end of QRS complexes late and slurred, as a bundle branch block does."""
+        rng = self.rng
+        size = np.ptp(beat.complexes, axis=1)[:, None] * rng.uniform(0.15, 0.6)
+        size *= rng.choice([-1, 1], size=(len(LEADS), 1)) * rng.uniform(0.3, 1, size=(len(LEADS), 1))
+        later, spread, opposite = rng.uniform(0, 3), rng.uniform(1.5, 3), rng.uniform(0, 0.5)
+
+        def bent(beat: Beat) -> Beat:
+            first, last = beat.qrs
+            times = np.arange(beat.complexes.shape[1])
+            bump = np.exp(-0.5 * ((times - last - later) / spread) ** 2)
+            top, late = np.mean(beat.t), max(3.0, (beat.t[1] - beat.t[0]) / 5)
+            bump -= opposite * np.exp(-0.5 * ((times - top) / late) ** 2)
+            waves = level(beat.complexes + size * bump)
+            return beat._replace(complexes=waves, qrs=(first, min(last + 4, len(times))))
+
+        return bent
+
     def kinds(self, rhythm: str) -> Iterator[tuple[str, float]]:
         """Yield without end the kind of the next beat, and the interval before it over that of the sinus."""
         rng = self.rng
         often, share, runs = rng.uniform(0.04, 0.4), rng.uniform(0.1, 0.35), rhythm == "runs and pauses"
         normal = ("N", 1.0)
+        conduction = rng.randint(2, 5)
         while True:
             if rhythm == "atrial fibrillation":
                 yield "N", np.exp(share * rng.standard_normal())
+            elif rhythm == "atrial flutter":
+                yield "N", (conduction if rng.uniform() < 1 - often else rng.randint(2, 6)) / conduction
+            elif rhythm == "blocked beats" and rng.uniform() < often:
+                yield "P", 1.0 if rng.uniform() < 0.6 else rng.uniform(0.5, 0.8)
+                yield "N", rng.uniform(0.9, 1.1)
             elif rhythm == "sinus arrhythmia":
                 yield "N", rng.uniform(1.4, 2.4) if rng.uniform() < 0.04 else 1.0
             elif rhythm == "premature beats" and rng.uniform() < often:
@@ -246,11 +320,17 @@ class Composer:
         """Yield the kinds and intervals of a rhythm, with beats from the ventricles among them."""
         rng = self.rng
         often = rng.uniform(0.03, 0.5) if rng.uniform() < VENTRICULAR else 0.0
-        earliest, latest = (0.8, 1.1) if rng.uniform() < 0.25 else (0.5, 0.9)
+        earliest, latest = (0.8, 1.1) if rng.uniform() < 0.25 else (0.45, 0.9)
+        again = rng.uniform(0, 0.7) if rng.uniform() < 0.3 else 0.0
         for kind, interval in self.kinds(rhythm):
             if kind == "N" and rng.uniform() < often:
-                yield "V", rng.uniform(earliest, latest)
-                yield "N", interval * rng.uniform(1.1, 1.5)
+                early = rng.uniform(earliest, latest)
+                yield "V", early
+                fast = rng.uniform(0.4, 0.8)
+                while rng.uniform() < again:
+                    yield "V", fast * np.exp(0.05 * rng.standard_normal())
+                # until the next beat of the sinus, or a little after a short pause
+                yield "N", 2 - early if rng.uniform() < 0.5 else interval * rng.uniform(1, 1.5)
             else:
                 yield kind, interval
 
@@ -260,49 +340,71 @@ class Composer:
         leads, told = np.zeros((len(LEADS), length)), np.zeros((len(OUTPUTS), length), dtype=np.float32)
         told[3:] = UNKNOWN
         rhythm = rng.choice(list(RHYTHMS), p=list(RHYTHMS.values()))
-        fibrillates = rhythm == "atrial fibrillation"
+        flutters = rhythm == "atrial flutter"
+        without_p = rhythm in ("atrial fibrillation", "junctional rhythm") or flutters
         source = self.pick(self.sources)
+        if rng.uniform() < BLOCK:
+            bend = self.bend(self.pick(source))
+            source = [bend(beat) for beat in source]
         with_p = [beat for beat in source if beat.p is not None]
-        wide = self.ventricular((source if rng.uniform() < 0.5 else self.pick(self.sources))[0])
+        wide = [self.ventricular(source) for _ in range(1 if rng.uniform() < 0.75 else 2)]
+        bend = self.bend(self.pick(source))
+        bent = bend(self.pick(source)) if rng.uniform() < ABERRANT else None
         sinus, spread = rng.uniform(48, 118), rng.uniform(0.01, 0.06)
         breath = np.zeros(length)
         if rhythm == "sinus arrhythmia":
             turns = np.arange(length) / rng.uniform(250, 600) + rng.uniform()
             breath = rng.uniform(0.08, 0.25) * np.sin(2 * np.pi * turns)
-        origin = rng.choice(["elsewhere", "sinus", "hidden"], p=[0.6, 0.2, 0.2])
+        breathing = 1 + rng.uniform(0, 0.15) * np.sin(
+            np.arange(length) / rng.uniform(30, 90) + rng.uniform(0, 6)
+        )
+        origin = rng.choice(["elsewhere", "sinus", "hidden"], p=[0.64, 0.2, 0.16])
         early_p = self.pick(self.foreign) * rng.choice([-1, 1], p=[0.35, 0.65])
         early_pr = rng.uniform(0.7, 1.25)
+        delay = rng.uniform(1, 1.6) if rng.uniform() < 0.2 else 1.0
         place = rng.uniform(0, 60)
         for kind, interval in self.beats(rhythm):
             varied = interval * (1 + breath[int(place)]) * np.exp(spread * rng.standard_normal())
+            previous = place
             place += max(sinus * varied, 28 if kind == "V" else 24)
             if place >= length - 60:
                 break
-            beat, peak = wide if kind == "V" else self.pick(source), round(place)
+            beat, peak = self.pick(wide if kind == "V" else source), round(place)
+            if kind == "S" and bent is not None:
+                beat = bent
             first = peak - beat.peak
             if first < 0 or first + beat.complexes.shape[1] > length:
                 continue
-            leads[:, first : first + beat.complexes.shape[1]] += beat.complexes
-            told[1, first + beat.qrs[0] : first + beat.qrs[1]] = 1
-            told[2, first + beat.t[0] : first + beat.t[1]] = 1
-            near = slice(max(0, peak - NEAR), peak + NEAR + 1)
-            told[3, near], told[4, near] = kind == "S", kind == "V"
-            if kind == "V" or rhythm in ("atrial fibrillation", "junctional rhythm"):
-                continue
-            if kind == "S" and origin == "hidden":
+            if kind != "P":
+                size = breathing[peak] * np.exp(0.03 * rng.standard_normal())
+                leads[:, first : first + beat.complexes.shape[1]] += size * beat.complexes
+                told[1, first + beat.qrs[0] : first + beat.qrs[1]] = 1
+                told[2, first + beat.t[0] : first + beat.t[1]] = 1
+                near = slice(max(0, peak - NEAR), peak + NEAR + 1)
+                told[3, near], told[4, near] = kind == "S", kind == "V"
+            if without_p or (kind == "S" and origin == "hidden"):
                 continue
             whose = self.pick(with_p)
             foreign = kind == "S" and origin == "elsewhere"
             wave = early_p if foreign else whose.p
-            begin = peak - (round(whose.pr * early_pr) if kind == "S" else whose.pr)
+            begin = peak - round(whose.pr * (early_pr if kind == "S" else delay))
+            if kind == "V":
+                # the sinus goes on: its P wave may show before a late beat
+                begin = round(previous + sinus) - round(whose.pr * delay)
+                if begin + wave.shape[1] > first + 2:
+                    continue
             if begin >= 0 and begin + wave.shape[1] < peak:
                 leads[:, begin : begin + wave.shape[1]] += wave
                 told[0, begin + 2 : begin + wave.shape[1] - 2] = 1
-        if fibrillates:
+        if rhythm == "atrial fibrillation":
             turns = np.cumsum(rng.uniform(4, 8) + 0.8 * self.wander(length, 40)) / NETWORK_RATE
             waves = np.sin(2 * np.pi * turns) + 0.4 * np.sin(4 * np.pi * turns + 1)
             waves *= np.exp(0.4 * self.wander(length, 60))
-            leads += waves * rng.uniform(0, 0.08) * rng.standard_normal((len(LEADS), 1))
+            leads += waves * rng.uniform(0, 0.1) * rng.standard_normal((len(LEADS), 1))
+        elif flutters:
+            turns = np.cumsum(rng.uniform(3.6, 5.5) + 0.05 * self.wander(length, 90)) / NETWORK_RATE
+            waves = np.sin(2 * np.pi * turns) + 0.4 * np.sin(4 * np.pi * turns + rng.uniform(0, 6))
+            leads += waves * rng.uniform(0.03, 0.15) * rng.standard_normal((len(LEADS), 1))
         begin = rng.randint(100, 300)
         return leads[:, begin : begin + LENGTH], told[:, begin : begin + LENGTH]
 
@@ -363,6 +465,20 @@ def draw(
     return torch.from_numpy(prepare_leads(x, NETWORK_RATE)), torch.from_numpy(targets)
 
 
+def losses(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Return the loss of each wave, and of which of the two kinds a beat is, if either; (4,)."""
+    waves, told = logits[:, :3], target[:, :3]
+    each = functional.binary_cross_entropy_with_logits(waves, told.clamp(min=0), reduction="none")
+    known = told >= 0
+    found = list((each * known).sum(dim=(0, 2)) / known.sum(dim=(0, 2)).clamp(min=1))
+    atria, ventricles = (target[:, k] > 0.5 for k in (3, 4))
+    # who does not know whether a beat is early still knows a beat from the ventricles
+    known = (target[:, 3:] >= 0).all(dim=1) | ventricles
+    kinds = torch.cat([torch.zeros_like(logits[:, :1]), logits[:, 3:]], dim=1)
+    each = functional.cross_entropy(kinds, torch.where(ventricles, 2, atria.long()), reduction="none")
+    return torch.stack([*found, (each * known).sum() / known.sum().clamp(min=1)])
+
+
 def train_network(steps: int, seed: int = 0) -> LeadNetwork:
     """Return a network that has learned from LUDB and what is composed of it."""
     recordings = read_recordings(range(1, TRAINING_LUDB + 1))
@@ -373,25 +489,19 @@ def train_network(steps: int, seed: int = 0) -> LeadNetwork:
     torch.nn.init.constant_(network.head.bias, -2.0)
     optimizer = torch.optim.AdamW(network.parameters(), lr=LR, weight_decay=1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=LR, total_steps=steps, pct_start=0.2)
-    weights = torch.tensor(WEIGHTS)
-    shown = torch.zeros(len(OUTPUTS))
+    shown = torch.zeros(4)
     for step in (bar := tqdm(range(1, steps + 1), desc="steps")):
         x, target = draw(recordings, composer, rng)
-        known = target >= 0
-        losses = functional.binary_cross_entropy_with_logits(
-            network(x), target.clamp(min=0), reduction="none"
-        )
-        each = (losses * known).sum(dim=(0, 2)) / known.sum(dim=(0, 2)).clamp(min=1)
+        each = losses(network(x), target)
         optimizer.zero_grad()
-        (each * weights).sum().backward()
+        (each[:3].sum() + PREMATURE * each[3]).backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
         optimizer.step()
         schedule.step()
         shown += (each.detach() - shown) / min(step, 100)
         if step % 100 == 0:
-            bar.set_postfix_str(
-                ", ".join(f"{name} {loss:.3f}" for name, loss in zip(OUTPUTS, shown.tolist()))
-            )
+            names = (*OUTPUTS[:3], "kinds")
+            bar.set_postfix_str(", ".join(f"{name} {loss:.3f}" for name, loss in zip(names, shown.tolist())))
     return network.eval().fold()
 
 

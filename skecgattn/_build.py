@@ -135,6 +135,7 @@ def build_network(estimator: Any) -> JointNetwork:
             n_maps=n_maps,
             first_channel=estimator.n_leads_in_ if front_end.contrast else 0,
             n_per_beat=front_end.n_per_beat,
+            odds=front_end.odds,
             before=round(BEAT_BEFORE * front_end.rate),
             after=round(BEAT_AFTER * front_end.rate),
             edge=round(BEAT_EDGE * front_end.rate),

@@ -13,6 +13,7 @@ from .beats import (
     BAND,
     N_RHYTHM,
     N_WAVES,
+    PREMATURE,
     contrast_channels,
     detect_heartbeats,
     reference_beats,
@@ -88,6 +89,14 @@ class FrontEnd:
     def n_waves(self) -> int:
         """Number of wave channels, the last of those."""
         return N_WAVES if self.waves and self.rate is not None else 0
+
+    @property
+    def odds(self) -> tuple[tuple[int, float, float], ...]:
+        """Which of each beat's values tell odds, and the factors and summands that make logarithms of it."""
+        first = self.n_per_beat - self.n_waves
+        return tuple(
+            (first + channel, factor, summand) for channel, factor, summand in PREMATURE if self.n_waves
+        )
 
     @property
     def _shows_waves(self) -> bool:

@@ -35,6 +35,7 @@ from ._holdout import check_groups, hold_out
 from ._labels import Labels
 from ._reading import Reader, chunks
 from ._thresholds import NOTHING_LEARNED, check_thresholds
+from ._trust import learn_trust
 from ._validation import check_ecg, check_lead_names
 from .beats import select_beats
 from .exceptions import TrainingDivergedError
@@ -120,8 +121,10 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
     waves : bool or "auto", default="auto"
         Whether the segmenter also reads channels that tell of each detected heartbeat's P wave, and whether a
         network that comes with the package takes the beat for premature
-        (:func:`skecgattn.beats.wave_channels`). The classifier does not read them. "auto" does where the
-        segmenter judges heartbeats ("auto", "beat") and the sampling rate is known; True needs both.
+        (:func:`skecgattn.beats.wave_channels`). The classifier does not read them. After training a beat also
+        counts as abnormal for a class if it looks premature in the way that ECGs with that label tell of.
+        "auto" does where the segmenter judges heartbeats ("auto", "beat") and the sampling rate is known;
+        True needs both.
 
     contrast : bool, default=True
         Whether the networks also read, for every lead, the difference of every beat to the patient's
@@ -467,6 +470,7 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
                 early_stopping=self.early_stopping,
             )
         self._train(plan, training, held_out, restore)
+        learn_trust(self.network_, training, plan.task)
         self._learn_levels(plan, training if held_out is None else held_out)
         return self
 
@@ -518,6 +522,7 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         n_before = len(history)
         plan = replace(plan, max_epochs=1, schedule="constant", seed=plan.seed + n_before)
         self._train(plan, samples, None, restore, None if first else self._optimizer_state)
+        learn_trust(self.network_, samples, plan.task)
         self._learn_levels(plan, samples)
         self.history_ = [*history, *({**row, "epoch": row["epoch"] + n_before} for row in self.history_)]
         self.n_iter_ = self.best_epoch_ = len(self.history_)

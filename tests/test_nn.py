@@ -226,6 +226,23 @@ def test_segmenter_of_beats_does_not_read_that_a_beat_is_late():
     assert changed.tolist() == [[[False, True, False]]]
 
 
+def test_odds_that_a_map_trusts_are_reason_enough():
+    """Outside of training a beat is abnormal by its logit or by the odds that its values tell."""
+    net = BeatSegmenter(3, 2, n_per_beat=2, odds=[(1, -8.0, -5.0)], dropout=0)
+    x, beats = torch.randn(1, 3, 900), torch.tensor([[100, 300, 500]])
+    x[:, 1:] = 0
+    x[:, 2, 250:400] = -1  # odds of e³ to one, else of e⁻⁵
+    learned = net.train()(x, beats)
+    torch.testing.assert_close(net.eval()(x, beats), learned)  # none is trusted yet
+    net.trust[1, 0] = -1.0
+    told = net(x, beats)
+    torch.testing.assert_close(told[0, 0], learned[0, 0])
+    odds = torch.sigmoid(torch.tensor([-6.0, 2.0, -6.0]))
+    expected = 1 - (1 - torch.sigmoid(learned[0, 1])) * (1 - odds)
+    torch.testing.assert_close(torch.sigmoid(told[0, 1]), expected)
+    torch.testing.assert_close(net.train()(x, beats), learned)
+
+
 @pytest.mark.parametrize("n", [1, 2])
 def test_no_beats_at_all(n):
     joint = JointNetwork(BeatSegmenter(1, 1), ConvolutionalClassifier(1, 2, width=4))

@@ -9,6 +9,7 @@ from ._selection import score_beats, select_beats
 from ._spans import spans, stack_heartbeats
 from ._vote import VOTE_WINDOW as VOTE_WINDOW
 from ._wave_channels import N_WAVES as N_WAVES
+from ._wave_channels import PREMATURE as PREMATURE
 from ._wave_channels import wave_channels
 
 __all__ = [

@@ -22,7 +22,11 @@ SIZE = 0.25
 """What the values are multiplied by: the shape of beats is to be learned beside them."""
 
 UNLIKELY, SURE = -5.0, 3.0
-"""Logits between which one that a beat is premature is told."""
+"""Logarithms of the odds that a beat is premature between which they are told."""
+
+PREMATURE = tuple((channel, -(SURE - UNLIKELY) / SIZE, UNLIKELY) for channel in (5, 7))
+"""Of beats from the atria and from the ventricles: the channel, and the factor and the summand that make
+those logarithms of its values."""
 
 
 def wave_channels(
@@ -50,9 +54,9 @@ def wave_channels(
     3. the second times the median probability of the reference beats: that a P wave is missing says little
        where no beat has one,
     4. minus the probability that the beat is premature and from the atria,
-    5. minus its logit, from -5 to 3 laid on 0 to 1,
+    5. minus the logarithm of its odds, from -5 to 3 laid on 0 to 1,
     6. minus the probability that the beat is premature and from the ventricles,
-    7. minus its logit, from -5 to 3 laid on 0 to 1,
+    7. minus the logarithm of its odds, from -5 to 3 laid on 0 to 1,
 
     each of them over four.
 
@@ -139,7 +143,7 @@ def _describe_waves(seen: Waves, normal: NDArray[np.int64]) -> NDArray[np.float6
     values[1] = missing
     values[2] = -shifted * seen.p_wave * usual
     values[3] = missing * usual
-    for row, logits in ((4, seen.supraventricular), (6, seen.ventricular)):
-        values[row] = -expit(logits)
-        values[row + 1] = -np.clip((logits - UNLIKELY) / (SURE - UNLIKELY), 0, 1)
+    for row, odds in ((4, seen.supraventricular), (6, seen.ventricular)):
+        values[row] = -expit(odds)
+        values[row + 1] = -np.clip((odds - UNLIKELY) / (SURE - UNLIKELY), 0, 1)
     return SIZE * values

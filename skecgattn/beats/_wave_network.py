@@ -16,7 +16,8 @@ DILATIONS = (1, 2, 4, 8, 16, 32, 64, 16, 4)
 """Of the convolutions on what the leads have in common: thirteen seconds are seen."""
 
 OUTPUTS = ("P wave", "QRS complex", "T wave", "supraventricular", "ventricular")
-"""What the logits say: three waves at each sample, two kinds of premature beats at each R peak."""
+"""What the logits say: of each sample whether it is of each wave; of each R peak whether its beat is
+premature and from the atria, or from the ventricles, or neither: one of the three."""
 
 LONGEST_PR, SHORTEST_PR = 0.32, 0.045
 """Seconds before the R peak between which the P wave is looked for."""
@@ -39,9 +40,9 @@ class Waves(NamedTuple):
     pr: NDArray[np.float64]
     """Seconds from there to the R peak."""
     supraventricular: NDArray[np.float64]
-    """Logit of a premature beat from the atria."""
+    """Logarithm of the odds that the beat is premature and from the atria."""
     ventricular: NDArray[np.float64]
-    """Logit of a premature beat from the ventricles."""
+    """Logarithm of the odds that it is premature and from the ventricles."""
 
 
 @functools.cache
@@ -61,6 +62,10 @@ def see_waves(X: NDArray, heartbeats: Sequence[NDArray[np.int64]], sampling_rate
         seen = np.where(reach < earliest[:, None], -np.inf, logits[0, np.clip(reach, 0, last)])
         highest = seen.argmax(axis=1)
         around = np.clip(here[:, None] + np.arange(-1, 2), 0, last)
-        supraventricular, ventricular = logits[3:, around].astype(np.float64).mean(axis=2)
-        p_wave = expit(seen.max(axis=1).astype(np.float64))
-        yield Waves(p_wave, -before[highest] / RATE, supraventricular, ventricular)
+        atria, ventricles = logits[3:, around].astype(np.float64).mean(axis=2)
+        yield Waves(
+            expit(seen.max(axis=1).astype(np.float64)),
+            -before[highest] / RATE,
+            atria - np.logaddexp(0, ventricles),
+            ventricles - np.logaddexp(0, atria),
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -198,6 +199,9 @@ DOUBT = 3.0
 UNJUDGED = -20.0
 """Logit of a beat that is not judged: as good as none."""
 
+NOT_TRUSTED = -1e4
+"""Is added to odds that a map makes nothing of."""
+
 MOST_VIEWS = 4
 """How often it is looked at again at most, each time without one lead, or that share of many leads."""
 
@@ -218,6 +222,11 @@ class BeatSegmenter(nn.Module):
     Outside of training a beat in doubt is looked at again, each time without some of the leads: its logit is
     the mean of all of them, as what one lead alone shows is often noise.
 
+    Some of a beat's values may tell the odds of a kind of abnormal beat that is known without any training
+    here. Where a map trusts them, a beat is abnormal if it is so by the logit or by these odds: what is
+    learned of a few patients and what was known before are wrong about different beats. In training a beat is
+    judged as if nothing were known, since what is known already would not be learned again.
+
     Parameters
     ----------
     n_channels : int
@@ -230,6 +239,9 @@ class BeatSegmenter(nn.Module):
     n_per_beat : int, default=0
         Number of channels at the end that hold one value a beat: the rhythm, the waves. What is above 0 is
         not read: it tells that a beat is late, as the one after a premature beat is.
+    odds : sequence of (int, float, float), default=()
+        Index among those of each value that tells odds, and the factor and the summand that make their
+        logarithm of it.
     before, after : int, default=54, 81
         Samples that are cut out before and after the R peak.
     edge : int, default=3
@@ -241,6 +253,12 @@ class BeatSegmenter(nn.Module):
         Features of a beat.
     dropout : float, default=0.3
         Dropout before the last layer.
+
+    Attributes
+    ----------
+    trust : Tensor of shape (n_maps, n_odds)
+        Is added to the logarithms of the odds; at first so low that they have no part. No parameter that
+        training changes: `AttentionECGClassifier` learns it afterwards.
 
     Examples
     --------
@@ -262,6 +280,7 @@ class BeatSegmenter(nn.Module):
         *,
         first_channel: int = 0,
         n_per_beat: int = 0,
+        odds: Sequence[tuple[int, float, float]] = (),
         before: int = 54,
         after: int = 81,
         edge: int = 3,
@@ -292,6 +311,15 @@ class BeatSegmenter(nn.Module):
             nn.Linear(n_features + n_per_beat, n_features), nn.ReLU(), nn.Dropout(dropout), last
         )
         self.n_maps = n_maps
+        self.odds = tuple(odds)
+        self.trust: Tensor
+        nothing = torch.full((n_maps, len(self.odds)), NOT_TRUSTED)
+        self.register_buffer("trust", nothing, persistent=bool(self.odds))
+
+    def tell_odds(self, values: Tensor) -> Tensor:
+        """Return the logarithms of odds (N, n_odds) that the values of beats (N, n_per_beat) tell."""
+        told = [factor * values[:, index] + summand for index, factor, summand in self.odds]
+        return torch.stack(told, dim=1) if told else values[:, :0]
 
     def _encode(self, cut: Tensor) -> Tensor:
         """Return the features of beats; they are filled up to a round number.
@@ -313,6 +341,8 @@ class BeatSegmenter(nn.Module):
         if not self.training:
             again = torch.nonzero(logits.amax(dim=1).abs() < DOUBT)[:, 0]
             logits = logits.index_copy(0, again, self._look_again(cut[again], values[again], logits[again]))
+            for odds, trust in zip(self.tell_odds(values).unbind(dim=1), self.trust.unbind(dim=1)):
+                logits = either(logits, odds[:, None] + trust)
         whole = (peaks >= self.edge) & (peaks < x.shape[2] - self.edge)
         logits = logits.masked_fill(~whole[:, None], UNJUDGED)
         laid = logits.new_zeros(*heartbeats.shape, self.n_maps)
@@ -333,6 +363,11 @@ class BeatSegmenter(nn.Module):
         parts = cut * shown[:, None, :, None]  # (n_views, N, C, W)
         seen = self._judge(parts.flatten(0, 1), values.repeat(n_views, 1))
         return torch.cat([logits, seen]).reshape(1 + n_views, *logits.shape).mean(dim=0)
+
+
+def either(one: Tensor, other: Tensor) -> Tensor:
+    """Return the logit that one of two things is so, or both, by their logits (noisy-or)."""
+    return torch.logaddexp(torch.logaddexp(one, other), one + other)
 
 
 SEGMENTERS: dict[str, type[nn.Module]] = {"beat": BeatSegmenter, "unet": UNetSegmenter, "hu2021": HuSegmenter}
