@@ -317,7 +317,16 @@ class BeatSegmenter(nn.Module):
         self.register_buffer("trust", nothing, persistent=bool(self.odds))
 
     def tell_odds(self, values: Tensor) -> Tensor:
-        """Return the logarithms of odds (N, n_odds) that the values of beats (N, n_per_beat) tell."""
+        """Return the logarithms of odds that the values of beats tell.
+
+        Parameters
+        ----------
+        values : Tensor of shape (N, n_per_beat)
+
+        Returns
+        -------
+        odds : Tensor of shape (N, n_odds)
+        """
         told = [factor * values[:, index] + summand for index, factor, summand in self.odds]
         return torch.stack(told, dim=1) if told else values[:, :0]
 
