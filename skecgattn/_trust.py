@@ -35,7 +35,8 @@ def learn_trust(network: JointNetwork, samples: Samples, task: Task) -> None:
     network : JointNetwork
         Nothing is learned where its segmenter knows no odds.
     samples : Samples
-        ECGs without both those with a label and those without it leave what its map trusts as it is.
+        ECGs without both those with a label and those without it leave what its map trusts as it is. Those of
+        no weight do not count.
     task : Task
     """
     segmenter, heartbeats = network.segmenter, samples.channels.heartbeats
@@ -46,10 +47,12 @@ def learn_trust(network: JointNetwork, samples: Samples, task: Task) -> None:
     ecg, beat = np.nonzero(heartbeats >= 0)
     values = samples.channels.values[:, segmenter.per_beat][ecg, :, heartbeats[ecg, beat]]
     odds = segmenter.tell_odds(torch.from_numpy(values)).numpy().astype(np.float64)
+    weight = samples.weight.astype(np.float64)
     for k, output in enumerate(task.marked):
         label = samples.target[:, output].astype(np.float64)
-        if label.max(initial=0) > 0.5 and label.min(initial=1) < 0.5:
-            trust = trust_for(label, samples.weight.astype(np.float64), odds, ecg)
+        counted = label[weight > 0]
+        if counted.max(initial=0) > 0.5 and counted.min(initial=1) < 0.5:
+            trust = trust_for(label, weight, odds, ecg)
             segmenter.trust[k] = torch.from_numpy(np.where(np.isnan(trust), NOT_TRUSTED, trust))
 
 

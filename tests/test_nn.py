@@ -241,6 +241,8 @@ def test_odds_that_a_map_trusts_are_reason_enough():
     expected = 1 - (1 - torch.sigmoid(learned[0, 1])) * (1 - odds)
     torch.testing.assert_close(torch.sigmoid(told[0, 1]), expected)
     torch.testing.assert_close(net.train()(x, beats), learned)
+    with pytest.raises(ValueError, match=r"odds must have indices from 0 to n_per_beat - 1 = 1, got \[2\]"):
+        BeatSegmenter(3, 2, n_per_beat=2, odds=[(1, -8.0, -5.0), (2, -8.0, -5.0)])
 
 
 @pytest.mark.parametrize("n", [1, 2])

@@ -240,8 +240,8 @@ class BeatSegmenter(nn.Module):
         Number of channels at the end that hold one value a beat: the rhythm, the waves. What is above 0 is
         not read: it tells that a beat is late, as the one after a premature beat is.
     odds : sequence of (int, float, float), default=()
-        Index among those of each value that tells odds, and the factor and the summand that make their
-        logarithm of it.
+        Index, among the values of a beat, of each that tells odds, and the factor and the summand that make
+        their natural logarithm of it.
     before, after : int, default=54, 81
         Samples that are cut out before and after the R peak.
     edge : int, default=3
@@ -259,6 +259,16 @@ class BeatSegmenter(nn.Module):
     trust : Tensor of shape (n_maps, n_odds)
         Is added to the logarithms of the odds; at first so low that they have no part. No parameter that
         training changes: `AttentionECGClassifier` learns it afterwards.
+
+    Raises
+    ------
+    ValueError
+        If an index in `odds` is not one of a beat's values.
+
+    References
+    ----------
+    That one of several things suffices, each with a probability of its own (noisy-or), is how Maron and
+    Lozano-Pérez, "A framework for multiple-instance learning", NIPS 1997, join the instances of a bag.
 
     Examples
     --------
@@ -312,12 +322,17 @@ class BeatSegmenter(nn.Module):
         )
         self.n_maps = n_maps
         self.odds = tuple(odds)
+        if wrong := [index for index, *_ in self.odds if not 0 <= index < n_per_beat]:
+            raise ValueError(
+                f"odds must have indices from 0 to n_per_beat - 1 = {n_per_beat - 1}, got {wrong}."
+            )
         self.trust: Tensor
         nothing = torch.full((n_maps, len(self.odds)), NOT_TRUSTED)
+        # model files without odds are read as they always were
         self.register_buffer("trust", nothing, persistent=bool(self.odds))
 
     def tell_odds(self, values: Tensor) -> Tensor:
-        """Return the logarithms of odds that the values of beats tell.
+        """Return the natural logarithms of odds that the values of beats tell.
 
         Parameters
         ----------
