@@ -21,6 +21,7 @@ from .beats import (
     stack_heartbeats,
     wave_channels,
 )
+from .nn import Odds
 from .preprocessing import bandpass, resample, robust_scale
 
 BLOCK = 256
@@ -91,11 +92,13 @@ class FrontEnd:
         return N_WAVES if self.waves and self.rate is not None else 0
 
     @property
-    def odds(self) -> tuple[tuple[int, float, float], ...]:
-        """Which of each beat's values tell odds, and the factors and summands that make logarithms of it."""
+    def odds(self) -> tuple[Odds, ...]:
+        """Which of each beat's values tell odds of known kinds of abnormal beats, and how."""
         first = self.n_per_beat - self.n_waves
         return tuple(
-            (first + channel, factor, summand) for channel, factor, summand in PREMATURE if self.n_waves
+            Odds(first + channel, factor, summand, tuple((first + c, f) for c, f in needs), suffices)
+            for channel, factor, summand, needs, suffices in PREMATURE
+            if self.n_waves
         )
 
     @property

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ._frontend import Channels, FrontEnd
 from ._labels import Labels
+from ._trust import known
 from .beats import score_beats
 from .nn import JointNetwork
 from .training import choose_device, choose_precision, compute, numpy_dtype, threads
@@ -26,7 +27,7 @@ class Reading(NamedTuple):
     heartbeats: list[NDArray[np.int64]]
     """R peaks of each ECG, in its samples."""
     scores: list[NDArray[np.float64]]
-    """Scores (n_beats, n_maps) of each ECG's heartbeats: map times probability."""
+    """Scores (n_beats, n_maps) of each ECG's heartbeats: map times probability of the ECG's label."""
     maps: NDArray
     """Maps (n_samples, n_maps, n_timesteps); of shape (n_samples, n_maps, 0) where they were not wanted."""
     probability: NDArray
@@ -118,7 +119,9 @@ class Reader:
             maps = np.repeat(maps, len(marked), axis=1)
         heartbeats = [beats[beats >= 0] for beats in channels.heartbeats]
         found = score_beats(maps, heartbeats, rate)
-        scores = [beats * p for beats, p in zip(found, probability[:, marked])]
+        # a beat of some known kinds suffices, whatever the classifier says
+        present = 1 - (1 - probability[:, marked]) * (1 - known(self.network, channels))
+        scores = [beats * p for beats, p in zip(found, present)]
         return Reading(heartbeats, scores, maps, probability)
 
     def read(self, X: NDArray, *, maps: bool = True) -> Reading:

@@ -1,4 +1,4 @@
-"""Which odds of known kinds of beats tell a label: learned from labels of whole ECGs."""
+"""Which odds of known kinds of beats tell a label, learned from labels of whole ECGs, and what they tell."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import entr
 
+from ._frontend import Channels
 from .nn import BeatSegmenter, JointNetwork, Task
 from .nn.segmenters import NOT_TRUSTED
 from .training import Samples
@@ -39,14 +40,10 @@ def learn_trust(network: JointNetwork, samples: Samples, task: Task) -> None:
         no weight do not count.
     task : Task
     """
-    segmenter, heartbeats = network.segmenter, samples.channels.heartbeats
-    if not isinstance(segmenter, BeatSegmenter) or not segmenter.odds or heartbeats is None:
+    segmenter, told = network.segmenter, tell_odds(network, samples.channels)
+    if told is None or not isinstance(segmenter, BeatSegmenter) or segmenter.n_maps != len(task.marked):
         return
-    if segmenter.n_maps != len(task.marked):
-        return
-    ecg, beat = np.nonzero(heartbeats >= 0)
-    values = samples.channels.values[:, segmenter.per_beat][ecg, :, heartbeats[ecg, beat]]
-    odds = segmenter.tell_odds(torch.from_numpy(values)).numpy().astype(np.float64)
+    odds, ecg = told
     weight = samples.weight.astype(np.float64)
     for k, output in enumerate(task.marked):
         label = samples.target[:, output].astype(np.float64)
@@ -54,6 +51,52 @@ def learn_trust(network: JointNetwork, samples: Samples, task: Task) -> None:
         if counted.max(initial=0) > 0.5 and counted.min(initial=1) < 0.5:
             trust = trust_for(label, weight, odds, ecg)
             segmenter.trust[k] = torch.from_numpy(np.where(np.isnan(trust), NOT_TRUSTED, trust))
+
+
+def tell_odds(
+    network: JointNetwork, channels: Channels
+) -> tuple[NDArray[np.float64], NDArray[np.intp]] | None:
+    """Return the logarithms of the odds of each kind and the row of the ECG, of all beats that are judged.
+
+    Returns
+    -------
+    odds : ndarray of shape (n_beats, n_kinds)
+    ecg : ndarray of shape (n_beats,)
+        None instead of both where the segmenter knows no odds.
+    """
+    segmenter, heartbeats = network.segmenter, channels.heartbeats
+    if not isinstance(segmenter, BeatSegmenter) or not segmenter.odds or heartbeats is None:
+        return None
+    judged = (heartbeats >= 0) & segmenter.judged(heartbeats, channels.values.shape[2])
+    ecg, beat = np.nonzero(judged)
+    values = channels.values[:, segmenter.per_beat][ecg, :, heartbeats[ecg, beat]]
+    return segmenter.tell_odds(torch.from_numpy(values)).numpy().astype(np.float64), ecg
+
+
+def known(network: JointNetwork, channels: Channels) -> NDArray[np.float64] | float:
+    """Return the probability that any beat of an ECG is of a kind that suffices for a map's label (noisy-or).
+
+    Parameters
+    ----------
+    network : JointNetwork
+        With what its segmenter trusts.
+    channels : Channels
+
+    Returns
+    -------
+    known : ndarray of shape (n_samples, n_maps)
+        Or 0 where the segmenter knows no odds.
+    """
+    segmenter, told = network.segmenter, tell_odds(network, channels)
+    if told is None or not isinstance(segmenter, BeatSegmenter):
+        return 0.0
+    odds, ecg = told
+    trust = segmenter.trust.cpu().numpy().astype(np.float64)
+    none = np.zeros((len(channels.values), segmenter.n_maps))
+    for kind, spec in enumerate(segmenter.odds):
+        if spec.suffices:
+            np.subtract.at(none, ecg, np.logaddexp(0, odds[:, kind, None] + trust[:, kind]))
+    return -np.expm1(none)
 
 
 def trust_for(label: NDArray, weight: NDArray, odds: NDArray, ecg: NDArray[np.intp]) -> NDArray[np.float64]:

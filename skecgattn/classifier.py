@@ -224,7 +224,7 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
     intercept_ : ndarray of shape (n_outputs,)
         Is added to the network's logits, so that ECGs have a label as often, by their probabilities, as they
         do by their labels: the "evidence" objective also shows the classifier what has none. Zeros where it
-        is of no use.
+        is of no use, and where no class is normal.
 
     history_ : list of dict
         One row an epoch: epoch, train_loss, valid_loss (with early stopping), duration in seconds.
@@ -624,7 +624,8 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         """List the abnormal beats.
 
         Heartbeats come from a detector (:func:`skecgattn.beats.detect_heartbeats`), their scores from the
-        map around each R peak times the probability of the map's class. The "beat" segmenter
+        map around each R peak times the probability of the map's class, or that any heartbeat is premature
+        and from the atria by its waves, where such beats tell the class. The "beat" segmenter
         does not judge a heartbeat whose R peak lies within 15 ms of an ECG's ends: one side of it is missing.
 
         Parameters

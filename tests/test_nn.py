@@ -17,6 +17,7 @@ from skecgattn.nn import (
     HuSegmenter,
     JointNetwork,
     MultipleInstance,
+    Odds,
     Task,
     UNetSegmenter,
     union,
@@ -228,7 +229,7 @@ def test_segmenter_of_beats_does_not_read_that_a_beat_is_late():
 
 def test_odds_that_a_map_trusts_are_reason_enough():
     """Outside of training a beat is abnormal by its logit or by the odds that its values tell."""
-    net = BeatSegmenter(3, 2, n_per_beat=2, odds=[(1, -8.0, -5.0)], dropout=0)
+    net = BeatSegmenter(3, 2, n_per_beat=2, odds=[Odds(1, -8.0, -5.0)], dropout=0)
     x, beats = torch.randn(1, 3, 900), torch.tensor([[100, 300, 500]])
     x[:, 1:] = 0
     x[:, 2, 250:400] = -1  # odds of e³ to one, else of e⁻⁵
@@ -242,7 +243,19 @@ def test_odds_that_a_map_trusts_are_reason_enough():
     torch.testing.assert_close(torch.sigmoid(told[0, 1]), expected)
     torch.testing.assert_close(net.train()(x, beats), learned)
     with pytest.raises(ValueError, match=r"odds must have indices from 0 to n_per_beat - 1 = 1, got \[2\]"):
-        BeatSegmenter(3, 2, n_per_beat=2, odds=[(1, -8.0, -5.0), (2, -8.0, -5.0)])
+        BeatSegmenter(3, 2, n_per_beat=2, odds=[Odds(1, -8.0, -5.0), Odds(2, -8.0, -5.0)])
+
+
+def test_odds_count_less_where_what_a_kind_needs_is_missing():
+    kinds = [Odds(0, 2.0, 1.0), Odds(0, 2.0, 1.0, needs=((1, 4.0), (2, -4.0)))]
+    net = BeatSegmenter(4, 1, n_per_beat=3, odds=kinds)
+    there = torch.tensor([[0.5, 0.0, 0.0], [0.5, -0.25, -0.25], [0.5, -0.2, -0.1], [0.5, -0.25, 0.0]])
+    plain, needy = net.tell_odds(there).unbind(dim=1)
+    torch.testing.assert_close(plain, torch.full((4,), 2.0))
+    # a P wave before the beat, before the others, an unlikely one, and none, which counts as .02
+    torch.testing.assert_close(needy, 2 + 2 * torch.log(torch.tensor([1.0, 1.0, 0.6, 0.02])))
+    with pytest.raises(ValueError, match=r"got \[3\]"):
+        BeatSegmenter(4, 1, n_per_beat=3, odds=[Odds(0, needs=((3, 1.0),))])
 
 
 @pytest.mark.parametrize("n", [1, 2])

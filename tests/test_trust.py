@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 
 from skecgattn import AttentionECGClassifier
-from skecgattn._trust import MOST_TRUST, trust_for
+from skecgattn._trust import MOST_TRUST, known, tell_odds, trust_for
+from skecgattn.beats import score_beats
+from skecgattn.datasets import fetch_mitbih, make_windows
 from skecgattn.inspection import randomise_weights
+from skecgattn.nn.segmenters import NOT_TRUSTED
 
 N_BEATS = 10
 
@@ -77,3 +80,45 @@ def test_fit_trusts_what_tells_its_labels(mitbih_windows):
     assert (randomise_weights(clf, random_state=0).network_.segmenter.trust < -1000).all()
     clf.fit(X, np.random.RandomState(0).permutation(y))
     assert (clf.network_.segmenter.trust < -1000).all()
+
+
+def test_a_known_beat_from_the_atria_suffices_for_its_ecg(mitbih_windows):
+    """Scores are those of maps, times the probability by the classifier or by one such beat."""
+    X, y, groups, _ = mitbih_windows
+    clf = AttentionECGClassifier(360, width=4, max_epochs=1, random_state=0).fit(X, y, groups=groups)
+    segmenter, few = clf.network_.segmenter, np.flatnonzero(y[:, 0])[:40]
+    segmenter.trust[:] = NOT_TRUSTED
+    segmenter.trust[0, 0] = segmenter.trust[1, 1] = -4.0
+    reader = clf._reader()
+    channels = reader.channels(X[few])
+    told = known(clf.network_, channels)
+    assert told.shape == (len(few), 2)
+    assert not told[:, 1].any()  # the odds of beats from the ventricles do not suffice
+    odds, ecg = tell_odds(clf.network_, channels)
+    clearest = int(told[:, 0].argmax())
+    trusted = 1 / (1 + np.exp(4 - odds[ecg == clearest, 0]))
+    assert told[clearest, 0] == pytest.approx(1 - np.prod(1 - trusted))
+    assert told[clearest, 0] > 0.5
+    reading = reader.read_channels(channels)
+    peaks = score_beats(reading.maps, reading.heartbeats, reader.front_end.rate)[clearest]
+    probability = reading.probability[clearest]
+    assert probability[0] < 0.5  # one epoch has taught it little
+    np.testing.assert_allclose(reading.scores[clearest][:, 1], peaks[:, 1] * probability[1])
+    present = 1 - (1 - probability[0]) * (1 - told[clearest, 0])
+    np.testing.assert_allclose(reading.scores[clearest][:, 0], peaks[:, 0] * present, rtol=1e-6)
+
+
+@pytest.mark.requires_data
+def test_beats_from_the_atria_need_p_waves():
+    """In fibrillation fewer beats are taken for premature ones by their odds."""
+    records = fetch_mitbih(["203", "209"], download_if_missing=False).records
+    X, y, _, _ = make_windows(records, step=60.0)
+    clf = AttentionECGClassifier(360, width=4, max_epochs=1, random_state=0).fit(X, y)
+    channels, n_of_203 = clf._reader().channels(X), (len(X) // 2)
+    odds, ecg = tell_odds(clf.network_, channels)
+    segmenter = clf.network_.segmenter
+    segmenter.odds = tuple(kind._replace(needs=()) for kind in segmenter.odds)
+    lowered = tell_odds(clf.network_, channels)[0][:, 0] - odds[:, 0]
+    assert (lowered >= 0).all()
+    assert np.median(lowered[ecg < n_of_203]) > 2
+    assert np.median(lowered[ecg >= n_of_203]) < 0.3

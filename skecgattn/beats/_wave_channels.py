@@ -24,9 +24,16 @@ SIZE = 0.25
 UNLIKELY, SURE = -5.0, 3.0
 """Logarithms of the odds that a beat is premature between which they are told."""
 
-PREMATURE = tuple((channel, -(SURE - UNLIKELY) / SIZE, UNLIKELY) for channel in (5, 7))
+PREMATURE = (
+    (5, -(SURE - UNLIKELY) / SIZE, UNLIKELY, ((0, 1 / SIZE), (1, -1 / SIZE)), True),
+    (7, -(SURE - UNLIKELY) / SIZE, UNLIKELY, (), False),
+)
 """Of beats from the atria and from the ventricles: the channel, and the factor and the summand that make
-those logarithms of its values."""
+those logarithms of its values; the channels and factors that make the probability of what is needed, for
+those from the atria a P wave, of the beat or of the reference beats (where no beat has one, as in
+fibrillation, an early one is no news); whether one such beat is reason enough for its ECG: of an ECG as a
+whole it is hard to tell whether it has beats from the atria, but not whether it has some from the
+ventricles."""
 
 
 def wave_channels(

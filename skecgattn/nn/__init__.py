@@ -4,7 +4,7 @@ from .augmentation import Augmentation
 from .classifiers import CLASSIFIERS, ConvolutionalClassifier, HuClassifier
 from .network import JointNetwork, JointOutput, Maps, union
 from .objectives import OBJECTIVES, CrossEntropy, Evidence, MultipleInstance, Objective, Task
-from .segmenters import SEGMENTERS, BeatSegmenter, HuSegmenter, UNetSegmenter
+from .segmenters import SEGMENTERS, BeatSegmenter, HuSegmenter, Odds, UNetSegmenter
 
 __all__ = [
     "CLASSIFIERS",
@@ -22,6 +22,7 @@ __all__ = [
     "Maps",
     "MultipleInstance",
     "Objective",
+    "Odds",
     "Task",
     "UNetSegmenter",
     "union",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -202,8 +203,39 @@ UNJUDGED = -20.0
 NOT_TRUSTED = -1e4
 """Is added to odds that a map makes nothing of."""
 
+NEEDED, LEAST_NEEDED = 2.0, 0.02
+"""Power, among odds, of the probability of what a kind of beats needs, and the smallest that counts."""
+
 MOST_VIEWS = 4
 """How often it is looked at again at most, each time without one lead, or that share of many leads."""
+
+
+class Odds(NamedTuple):
+    """How the values of a heartbeat tell the odds that it is of a known kind of abnormal beats.
+
+    Their natural logarithm is ``factor * values[value] + summand``. Where a kind needs something, their
+    product with the square of its probability counts, ``1 + sum(factor * values[value])`` over `needs`.
+
+    Examples
+    --------
+    The first value is the logarithm, the second the probability of a P wave, minus 1.
+
+    >>> import torch
+    >>> from skecgattn.nn import BeatSegmenter, Odds
+    >>> segmenter = BeatSegmenter(4, 1, n_per_beat=2, odds=[Odds(0, needs=((1, 1.0),))])
+    >>> segmenter.tell_odds(torch.tensor([[-2.0, 0.0], [-2.0, -0.5]]))
+    tensor([[-2.0000],
+            [-3.3863]])
+    """
+
+    value: int
+    """Index of the one that tells the odds, among the values of a beat."""
+    factor: float = 1.0
+    summand: float = 0.0
+    needs: tuple[tuple[int, float], ...] = ()
+    """Indices and factors of the values that tell whether there is what such beats are told by."""
+    suffices: bool = False
+    """Whether such a beat is reason enough for its ECG to have the label, whatever is read of the ECG."""
 
 
 class BeatSegmenter(nn.Module):
@@ -239,9 +271,8 @@ class BeatSegmenter(nn.Module):
     n_per_beat : int, default=0
         Number of channels at the end that hold one value a beat: the rhythm, the waves. What is above 0 is
         not read: it tells that a beat is late, as the one after a premature beat is.
-    odds : sequence of (int, float, float), default=()
-        Index, among the values of a beat, of each that tells odds, and the factor and the summand that make
-        their natural logarithm of it.
+    odds : sequence of Odds, default=()
+        Known kinds of abnormal beats.
     before, after : int, default=54, 81
         Samples that are cut out before and after the R peak.
     edge : int, default=3
@@ -263,7 +294,7 @@ class BeatSegmenter(nn.Module):
     Raises
     ------
     ValueError
-        If an index in `odds` is not one of a beat's values.
+        If an index in `odds` is none of a beat's values.
 
     References
     ----------
@@ -290,7 +321,7 @@ class BeatSegmenter(nn.Module):
         *,
         first_channel: int = 0,
         n_per_beat: int = 0,
-        odds: Sequence[tuple[int, float, float]] = (),
+        odds: Sequence[Odds] = (),
         before: int = 54,
         after: int = 81,
         edge: int = 3,
@@ -321,8 +352,9 @@ class BeatSegmenter(nn.Module):
             nn.Linear(n_features + n_per_beat, n_features), nn.ReLU(), nn.Dropout(dropout), last
         )
         self.n_maps = n_maps
-        self.odds = tuple(odds)
-        if wrong := [index for index, *_ in self.odds if not 0 <= index < n_per_beat]:
+        self.odds = tuple(Odds(*kind) for kind in odds)
+        read = [index for kind in self.odds for index in (kind.value, *(index for index, _ in kind.needs))]
+        if wrong := [index for index in read if not 0 <= index < n_per_beat]:
             raise ValueError(
                 f"odds must have indices from 0 to n_per_beat - 1 = {n_per_beat - 1}, got {wrong}."
             )
@@ -342,8 +374,32 @@ class BeatSegmenter(nn.Module):
         -------
         odds : Tensor of shape (N, n_odds)
         """
-        told = [factor * values[:, index] + summand for index, factor, summand in self.odds]
+        told = []
+        for kind in self.odds:
+            odds = kind.factor * values[:, kind.value] + kind.summand
+            if kind.needs:
+                there = torch.ones_like(odds)
+                for index, factor in kind.needs:
+                    there = there + factor * values[:, index]
+                odds = odds + NEEDED * torch.log(there.clamp(LEAST_NEEDED, 1))
+            told.append(odds)
         return torch.stack(told, dim=1) if told else values[:, :0]
+
+    def judged(self, peaks: Any, n_timesteps: int) -> Any:
+        """Tell which heartbeats are judged: those not at the ends of their ECG.
+
+        Parameters
+        ----------
+        peaks : Tensor or ndarray of shape (N,)
+            R peaks.
+        n_timesteps : int
+            Length of the ECG.
+
+        Returns
+        -------
+        judged : Tensor or ndarray of shape (N,), bool
+        """
+        return (peaks >= self.edge) & (peaks < n_timesteps - self.edge)
 
     def _encode(self, cut: Tensor) -> Tensor:
         """Return the features of beats; they are filled up to a round number.
@@ -367,8 +423,7 @@ class BeatSegmenter(nn.Module):
             logits = logits.index_copy(0, again, self._look_again(cut[again], values[again], logits[again]))
             for odds, trust in zip(self.tell_odds(values).unbind(dim=1), self.trust.unbind(dim=1)):
                 logits = either(logits, odds[:, None] + trust)
-        whole = (peaks >= self.edge) & (peaks < x.shape[2] - self.edge)
-        logits = logits.masked_fill(~whole[:, None], UNJUDGED)
+        logits = logits.masked_fill(~self.judged(peaks, x.shape[2])[:, None], UNJUDGED)
         laid = logits.new_zeros(*heartbeats.shape, self.n_maps)
         return laid.index_put((ecg, beat), logits).transpose(1, 2)
 
