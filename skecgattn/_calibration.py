@@ -29,8 +29,6 @@ def learn_levels(
     objective : Objective
         The intercept is learned where it also shows the classifier parts of ECGs.
     task : Task
-        The intercept is learned where ECGs without an abnormality have a target of their own: otherwise parts
-        of ECGs count for all classes alike, and none is taught to be rare.
     thresholds : ndarray of shape (n_maps,)
         What is kept where ECGs with a label, beats without it or all heartbeats are missing.
 
@@ -44,7 +42,7 @@ def learn_levels(
     """
     logits, maps = reader.compute(samples.channels)
     intercept = reader.intercept
-    if objective.cuts and task.has_nothing:
+    if objective.cuts:
         intercept = learn_intercept(
             logits - reader.intercept, samples.target, samples.weight, task, reader.intercept
         )

@@ -224,7 +224,7 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
     intercept_ : ndarray of shape (n_outputs,)
         Is added to the network's logits, so that ECGs have a label as often, by their probabilities, as they
         do by their labels: the "evidence" objective also shows the classifier what has none. Zeros where it
-        is of no use, and where no class is normal.
+        is of no use.
 
     history_ : list of dict
         One row an epoch: epoch, train_loss, valid_loss (with early stopping), duration in seconds.

@@ -102,15 +102,6 @@ def test_no_intercept_where_the_classifier_reads_whole_ecgs_alone(ecgs, params):
     assert clf.intercept_.tolist() == [0, 0]
 
 
-def test_no_intercept_where_no_class_is_normal(ecgs):
-    """What shows nothing counts for both classes alike: neither is taught to be rare."""
-    X, y = ecgs
-    clf = classifier(normal_class=None).fit(X, np.where(y == "N", "fine", y))
-    assert clf.intercept_.tolist() == [0, 0]
-    normal = classifier(normal_class="fine").fit(X, np.where(y == "N", "fine", y))
-    assert normal.intercept_.any()
-
-
 def test_threshold_where_most_ecgs_with_the_label_score_nothing():
     present = np.array([True, True, True, False])
     scores = [np.full(4, 1e-9), np.full(4, 1e-9), np.full(4, 0.9), np.full(4, 0.4)]
