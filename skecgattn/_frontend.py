@@ -96,8 +96,10 @@ class FrontEnd:
         """Which of each beat's values tell odds of known kinds of abnormal beats, and how."""
         first = self.n_per_beat - self.n_waves
         return tuple(
-            Odds(first + channel, factor, summand, tuple((first + c, f) for c, f in needs), suffices)
-            for channel, factor, summand, needs, suffices in PREMATURE
+            kind._replace(
+                value=first + kind.value, needs=tuple((first + index, factor) for index, factor in kind.needs)
+            )
+            for kind in PREMATURE
             if self.n_waves
         )
 

@@ -27,11 +27,11 @@ class Reading(NamedTuple):
     heartbeats: list[NDArray[np.int64]]
     """R peaks of each ECG, in its samples."""
     scores: list[NDArray[np.float64]]
-    """Scores (n_beats, n_maps) of each ECG's heartbeats: map times probability of the ECG's label."""
+    """Scores (n_beats, n_maps) of each ECG's heartbeats: map times `present`."""
     maps: NDArray
     """Maps (n_samples, n_maps, n_timesteps); of shape (n_samples, n_maps, 0) where they were not wanted."""
-    probability: NDArray
-    """Class probabilities (n_samples, n_outputs)."""
+    present: NDArray[np.float64]
+    """Probability (n_samples, n_maps) of each map's label, by the classifier or by known kinds of beats."""
 
 
 def chunks(X: NDArray) -> Iterator[NDArray]:
@@ -119,10 +119,10 @@ class Reader:
             maps = np.repeat(maps, len(marked), axis=1)
         heartbeats = [beats[beats >= 0] for beats in channels.heartbeats]
         found = score_beats(maps, heartbeats, rate)
-        # a beat of some known kinds suffices, whatever the classifier says
-        present = 1 - (1 - probability[:, marked]) * (1 - known(self.network, channels))
+        present = probability[:, marked].astype(np.float64)
+        present += (1 - present) * known(self.network, channels)
         scores = [beats * p for beats, p in zip(found, present)]
-        return Reading(heartbeats, scores, maps, probability)
+        return Reading(heartbeats, scores, maps, present)
 
     def read(self, X: NDArray, *, maps: bool = True) -> Reading:
         """Return what one pass over ECGs (n_samples, n_leads, n_timesteps) tells, in their time."""

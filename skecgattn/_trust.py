@@ -40,10 +40,10 @@ def learn_trust(network: JointNetwork, samples: Samples, task: Task) -> None:
         no weight do not count.
     task : Task
     """
-    segmenter, told = network.segmenter, tell_odds(network, samples.channels)
-    if told is None or not isinstance(segmenter, BeatSegmenter) or segmenter.n_maps != len(task.marked):
+    segmenter = knowing(network)
+    if segmenter is None or segmenter.n_maps != len(task.marked):
         return
-    odds, ecg = told
+    odds, ecg = tell_odds(segmenter, samples.channels)
     weight = samples.weight.astype(np.float64)
     for k, output in enumerate(task.marked):
         label = samples.target[:, output].astype(np.float64)
@@ -53,27 +53,43 @@ def learn_trust(network: JointNetwork, samples: Samples, task: Task) -> None:
             segmenter.trust[k] = torch.from_numpy(np.where(np.isnan(trust), NOT_TRUSTED, trust))
 
 
-def tell_odds(
-    network: JointNetwork, channels: Channels
-) -> tuple[NDArray[np.float64], NDArray[np.intp]] | None:
+def knowing(network: JointNetwork) -> BeatSegmenter | None:
+    """Return the segmenter of a network, where it knows odds."""
+    segmenter = network.segmenter
+    return segmenter if isinstance(segmenter, BeatSegmenter) and segmenter.odds else None
+
+
+def tell_odds(segmenter: BeatSegmenter, channels: Channels) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
     """Return the logarithms of the odds of each kind and the row of the ECG, of all beats that are judged.
+
+    Parameters
+    ----------
+    segmenter : BeatSegmenter
+    channels : Channels
+        With heartbeats.
 
     Returns
     -------
     odds : ndarray of shape (n_beats, n_kinds)
     ecg : ndarray of shape (n_beats,)
-        None instead of both where the segmenter knows no odds.
     """
-    segmenter, heartbeats = network.segmenter, channels.heartbeats
-    if not isinstance(segmenter, BeatSegmenter) or not segmenter.odds or heartbeats is None:
-        return None
+    heartbeats = np.asarray(channels.heartbeats)
     judged = (heartbeats >= 0) & segmenter.judged(heartbeats, channels.values.shape[2])
     ecg, beat = np.nonzero(judged)
     values = channels.values[:, segmenter.per_beat][ecg, :, heartbeats[ecg, beat]]
     return segmenter.tell_odds(torch.from_numpy(values)).numpy().astype(np.float64), ecg
 
 
-def known(network: JointNetwork, channels: Channels) -> NDArray[np.float64] | float:
+def log_none(
+    odds: NDArray[np.float64], trust: float, ecg: NDArray[np.intp], n_samples: int
+) -> NDArray[np.float64]:
+    """Return the logarithm (n_samples,) of the probability that no beat (n_beats,) of an ECG is of a kind."""
+    any_of = np.logaddexp(0, odds + trust)
+    none: NDArray[np.float64] = -np.bincount(ecg, any_of, minlength=n_samples).astype(np.float64)
+    return none
+
+
+def known(network: JointNetwork, channels: Channels) -> NDArray[np.float64]:
     """Return the probability that any beat of an ECG is of a kind that suffices for a map's label (noisy-or).
 
     Parameters
@@ -81,21 +97,22 @@ def known(network: JointNetwork, channels: Channels) -> NDArray[np.float64] | fl
     network : JointNetwork
         With what its segmenter trusts.
     channels : Channels
+        With heartbeats.
 
     Returns
     -------
     known : ndarray of shape (n_samples, n_maps)
-        Or 0 where the segmenter knows no odds.
+        Of shape (n_samples, 1), and 0, where the segmenter knows no odds.
     """
-    segmenter, told = network.segmenter, tell_odds(network, channels)
-    if told is None or not isinstance(segmenter, BeatSegmenter):
-        return 0.0
-    odds, ecg = told
-    trust = segmenter.trust.cpu().numpy().astype(np.float64)
-    none = np.zeros((len(channels.values), segmenter.n_maps))
-    for kind, spec in enumerate(segmenter.odds):
-        if spec.suffices:
-            np.subtract.at(none, ecg, np.logaddexp(0, odds[:, kind, None] + trust[:, kind]))
+    segmenter, n_samples = knowing(network), len(channels.values)
+    if segmenter is None:
+        return np.zeros((n_samples, 1))
+    odds, ecg = tell_odds(segmenter, channels)
+    none = np.zeros((n_samples, segmenter.n_maps))
+    for k, trusts in enumerate(segmenter.trust.tolist()):
+        for kind, trust in enumerate(trusts):
+            if segmenter.odds[kind].suffices:
+                none[:, k] += log_none(odds[:, kind], trust, ecg, n_samples)
     return -np.expm1(none)
 
 
@@ -119,10 +136,7 @@ def trust_for(label: NDArray, weight: NDArray, odds: NDArray, ecg: NDArray[np.in
     """
 
     def none_of(kind: int, trust: float) -> NDArray[np.float64]:
-        """Return the logarithm of the probability that no beat of each ECG is of a kind."""
-        any_of = np.logaddexp(0, odds[:, kind] + trust)
-        none: NDArray[np.float64] = -np.bincount(ecg, any_of, minlength=len(label)).astype(np.float64)
-        return none
+        return log_none(odds[:, kind], trust, ecg, len(label))
 
     def surprise(none: NDArray[np.float64]) -> float:
         """Return minus the log-likelihood of the labels."""

@@ -2,12 +2,16 @@
 
 import numpy as np
 import pytest
+import torch
+from scipy.special import expit
 
 from skecgattn import AttentionECGClassifier
+from skecgattn._frontend import Channels, FrontEnd
 from skecgattn._trust import MOST_TRUST, known, tell_odds, trust_for
 from skecgattn.beats import score_beats
 from skecgattn.datasets import fetch_mitbih, make_windows
 from skecgattn.inspection import randomise_weights
+from skecgattn.nn import BeatSegmenter, ConvolutionalClassifier, JointNetwork, Odds
 from skecgattn.nn.segmenters import NOT_TRUSTED
 
 N_BEATS = 10
@@ -82,30 +86,55 @@ def test_fit_trusts_what_tells_its_labels(mitbih_windows):
     assert (clf.network_.segmenter.trust < -1000).all()
 
 
-def test_a_known_beat_from_the_atria_suffices_for_its_ecg(mitbih_windows):
-    """Scores are those of maps, times the probability by the classifier or by one such beat."""
+def test_any_beat_of_a_kind_that_suffices_counts_for_its_ecg():
+    segmenter = BeatSegmenter(3, 2, n_per_beat=2, odds=[Odds(0, suffices=True), Odds(1)], edge=3)
+    segmenter.trust[:] = torch.tensor([[-1.0, -1.0], [NOT_TRUSTED, 0.0]])
+    values = np.zeros((3, 3, 200), dtype=np.float32)
+    values[0, 1, 50], values[0, 1, 100], values[0, 2, 100] = 2, 1, 3
+    values[1, 1, 197] = 9  # at the end of its ECG: not judged
+    heartbeats = np.array([[50, 100], [100, 197], [-1, -1]])
+    network = JointNetwork(segmenter, ConvolutionalClassifier(1, 2, width=4), n_read=1)
+    told = known(network, Channels(values, heartbeats))
+    expected = [1 - expit(-1) * expit(0), expit(-1), 0]
+    np.testing.assert_allclose(told[:, 0], expected, rtol=1e-6)
+    assert not told[:, 1].any()  # what it trusts does not suffice
+    network.segmenter = BeatSegmenter(3, 2, n_per_beat=2)
+    assert not known(network, Channels(values, heartbeats)).any()
+
+
+def test_premature_beats_from_the_atria_need_a_p_wave_of_their_own_or_of_others():
+    front_end = FrontEnd(360, 180, (0.5, 40.0), True, rhythm=True, contrast=True, waves=True)
+    segmenter = BeatSegmenter(40, 1, n_per_beat=front_end.n_per_beat, odds=front_end.odds)
+    values = torch.zeros(4, front_end.n_per_beat)
+    first = front_end.n_per_beat - front_end.n_waves
+    own, usual = torch.tensor([0.9, 0.1, 0.2, 0.4]), torch.tensor([0.9, 0.9, 0.3, 0.1])
+    values[:, first] = (own - 1) / 4
+    values[:, first + 1] = (own - usual).clamp(max=0) / 4
+    values[:, first + 5] = values[:, first + 7] = -1 / 8  # half of the way from -5 to 3
+    from_the_atria, from_the_ventricles = segmenter.tell_odds(values).unbind(dim=1)
+    torch.testing.assert_close(from_the_atria, -1 + 2 * torch.log(torch.maximum(own, usual)))
+    torch.testing.assert_close(from_the_ventricles, torch.full((4,), -1.0))
+    assert [kind.suffices for kind in front_end.odds] == [True, False]
+
+
+def test_known_beats_are_located_in_an_ecg_that_the_classifier_takes_for_normal(mitbih_windows):
     X, y, groups, _ = mitbih_windows
     clf = AttentionECGClassifier(360, width=4, max_epochs=1, random_state=0).fit(X, y, groups=groups)
-    segmenter, few = clf.network_.segmenter, np.flatnonzero(y[:, 0])[:40]
-    segmenter.trust[:] = NOT_TRUSTED
-    segmenter.trust[0, 0] = segmenter.trust[1, 1] = -4.0
+    few = X[np.flatnonzero(y[:, 0])[:40]]
+    clf.intercept_ = np.full(2, -100.0)
     reader = clf._reader()
-    channels = reader.channels(X[few])
+    channels = reader.channels(few)
     told = known(clf.network_, channels)
-    assert told.shape == (len(few), 2)
-    assert not told[:, 1].any()  # the odds of beats from the ventricles do not suffice
-    odds, ecg = tell_odds(clf.network_, channels)
-    clearest = int(told[:, 0].argmax())
-    trusted = 1 / (1 + np.exp(4 - odds[ecg == clearest, 0]))
-    assert told[clearest, 0] == pytest.approx(1 - np.prod(1 - trusted))
-    assert told[clearest, 0] > 0.5
+    ecg = int(told[:, 0].argmax())
+    assert told[ecg, 0] > 0.5
     reading = reader.read_channels(channels)
-    peaks = score_beats(reading.maps, reading.heartbeats, reader.front_end.rate)[clearest]
-    probability = reading.probability[clearest]
-    assert probability[0] < 0.5  # one epoch has taught it little
-    np.testing.assert_allclose(reading.scores[clearest][:, 1], peaks[:, 1] * probability[1])
-    present = 1 - (1 - probability[0]) * (1 - told[clearest, 0])
-    np.testing.assert_allclose(reading.scores[clearest][:, 0], peaks[:, 0] * present, rtol=1e-6)
+    peaks = score_beats(reading.maps, reading.heartbeats, reader.front_end.rate)[ecg]
+    np.testing.assert_allclose(reading.scores[ecg], peaks * told[ecg], rtol=1e-6, atol=1e-30)
+    (located,) = clf.locate(few[[ecg]], threshold={clf.map_labels_[0]: 0.9 * reading.scores[ecg][:, 0].max()})
+    assert set(located["label"]) == {clf.map_labels_[0]}
+    # nothing is known any more: nothing is located
+    clf.network_.segmenter.trust[:] = NOT_TRUSTED
+    assert max(scores.max() for scores in reader.read_channels(channels).scores) < 1e-30
 
 
 @pytest.mark.requires_data
@@ -115,10 +144,10 @@ def test_beats_from_the_atria_need_p_waves():
     X, y, _, _ = make_windows(records, step=60.0)
     clf = AttentionECGClassifier(360, width=4, max_epochs=1, random_state=0).fit(X, y)
     channels, n_of_203 = clf._reader().channels(X), (len(X) // 2)
-    odds, ecg = tell_odds(clf.network_, channels)
     segmenter = clf.network_.segmenter
+    odds, ecg = tell_odds(segmenter, channels)
     segmenter.odds = tuple(kind._replace(needs=()) for kind in segmenter.odds)
-    lowered = tell_odds(clf.network_, channels)[0][:, 0] - odds[:, 0]
+    lowered = tell_odds(segmenter, channels)[0][:, 0] - odds[:, 0]
     assert (lowered >= 0).all()
     assert np.median(lowered[ecg < n_of_203]) > 2
     assert np.median(lowered[ecg >= n_of_203]) < 0.3

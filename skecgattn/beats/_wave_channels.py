@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from ..nn import Odds
 from ._quantile import median
 from ._spans import span_edges
 from ._wave_network import LONGEST_PR, REACH, Waves, see_waves
@@ -25,15 +26,14 @@ UNLIKELY, SURE = -5.0, 3.0
 """Logarithms of the odds that a beat is premature between which they are told."""
 
 PREMATURE = (
-    (5, -(SURE - UNLIKELY) / SIZE, UNLIKELY, ((0, 1 / SIZE), (1, -1 / SIZE)), True),
-    (7, -(SURE - UNLIKELY) / SIZE, UNLIKELY, (), False),
+    Odds(5, -(SURE - UNLIKELY) / SIZE, UNLIKELY, needs=((0, 1 / SIZE), (1, -1 / SIZE)), suffices=True),
+    Odds(7, -(SURE - UNLIKELY) / SIZE, UNLIKELY),
 )
-"""Of beats from the atria and from the ventricles: the channel, and the factor and the summand that make
-those logarithms of its values; the channels and factors that make the probability of what is needed, for
-those from the atria a P wave, of the beat or of the reference beats (where no beat has one, as in
-fibrillation, an early one is no news); whether one such beat is reason enough for its ECG: of an ECG as a
-whole it is hard to tell whether it has beats from the atria, but not whether it has some from the
-ventricles."""
+"""How the channels tell the odds of premature beats from the atria and from the ventricles.
+
+Those from the atria need a P wave, of the beat or, if that is more probable, of the reference beats: where no
+beat has one, as in fibrillation, an early one is no news. They suffice: of an ECG as a whole it is hard to
+tell whether it has beats from the atria, but not whether it has some from the ventricles."""
 
 
 def wave_channels(

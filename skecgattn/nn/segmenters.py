@@ -235,7 +235,8 @@ class Odds(NamedTuple):
     needs: tuple[tuple[int, float], ...] = ()
     """Indices and factors of the values that tell whether there is what such beats are told by."""
     suffices: bool = False
-    """Whether such a beat is reason enough for its ECG to have the label, whatever is read of the ECG."""
+    """Whether such beats count for their ECG to have the label, as far as they are trusted, whatever else is
+    read of the ECG."""
 
 
 class BeatSegmenter(nn.Module):
@@ -352,7 +353,7 @@ class BeatSegmenter(nn.Module):
             nn.Linear(n_features + n_per_beat, n_features), nn.ReLU(), nn.Dropout(dropout), last
         )
         self.n_maps = n_maps
-        self.odds = tuple(Odds(*kind) for kind in odds)
+        self.odds = tuple(odds)
         read = [index for kind in self.odds for index in (kind.value, *(index for index, _ in kind.needs))]
         if wrong := [index for index in read if not 0 <= index < n_per_beat]:
             raise ValueError(

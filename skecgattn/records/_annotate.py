@@ -193,7 +193,8 @@ def annotate(
 
     maps : str or path-like, default=None
         File to write the map to, a `.npy` array of float16 and shape (n_maps, n_timesteps). The map is that
-        of `segment`, times the probability of its class, and NaN where the recording is unreadable.
+        of `segment`, times the probability that scores of beats are multiplied with, and NaN where the
+        recording is unreadable.
 
     verbose : int, default=0
         1 shows a progress bar with the time left.

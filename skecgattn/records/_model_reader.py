@@ -108,7 +108,7 @@ class ModelReader:
             starts,
             [start + beats for start, beats in zip(starts.tolist(), reading.heartbeats)],
             reading.scores,
-            reading.maps * reading.probability[:, reader.labels.marked, None] if maps else None,
+            reading.maps * reading.present[:, :, None].astype(reading.maps.dtype) if maps else None,
         )
         return windows, unreadable
 
