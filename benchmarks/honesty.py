@@ -46,6 +46,7 @@ from tqdm.auto import tqdm
 from skecgattn import AttentionECGClassifier, metrics
 from skecgattn._reading import chunks
 from skecgattn._thresholds import learn_threshold
+from skecgattn.beats import score_beats
 from skecgattn.exceptions import ECGWarning
 from skecgattn.inspection import grad_cam, randomisation_check
 
@@ -89,7 +90,9 @@ def map_threshold(clf: AttentionECGClassifier, training: tuple, k: int) -> float
     scores = []
     for chunk in chunks(X):
         reading = reader.read_channels(reader.channels(chunk))
-        scores += [beats[:, k] / p[k] for beats, p in zip(reading.scores, reading.probability)]
+        scores += [
+            beats[:, k] for beats in score_beats(reading.maps, reading.heartbeats, reader.front_end.rate)
+        ]
     return learn_threshold(scores, y[:, k] == 1)
 
 
