@@ -254,6 +254,8 @@ def test_odds_count_less_where_what_a_kind_needs_is_missing():
     torch.testing.assert_close(plain, torch.full((4,), 2.0))
     # a P wave before the beat, before the others, an unlikely one, and none, which counts as .02
     torch.testing.assert_close(needy, 2 + 2 * torch.log(torch.tensor([1.0, 1.0, 0.6, 0.02])))
+    with pytest.raises(TypeError, match=r"odds must be a sequence of Odds, got \(1, -8.0\)"):
+        BeatSegmenter(4, 1, n_per_beat=3, odds=[(1, -8.0)])
     with pytest.raises(ValueError, match=r"got \[3\]"):
         BeatSegmenter(4, 1, n_per_beat=3, odds=[Odds(0, needs=((3, 1.0),))])
 

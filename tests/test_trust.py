@@ -13,6 +13,7 @@ from skecgattn.datasets import fetch_mitbih, make_windows
 from skecgattn.inspection import randomise_weights
 from skecgattn.nn import BeatSegmenter, ConvolutionalClassifier, JointNetwork, Odds
 from skecgattn.nn.segmenters import NOT_TRUSTED
+from skecgattn.records import Record, iter_annotate
 
 N_BEATS = 10
 
@@ -132,6 +133,12 @@ def test_known_beats_are_located_in_an_ecg_that_the_classifier_takes_for_normal(
     np.testing.assert_allclose(reading.scores[ecg], peaks * told[ecg], rtol=1e-6, atol=1e-30)
     (located,) = clf.locate(few[[ecg]], threshold={clf.map_labels_[0]: 0.9 * reading.scores[ecg][:, 0].max()})
     assert set(located["label"]) == {clf.map_labels_[0]}
+    # so does a map file show them
+    record = Record.from_array(few[ecg], 360, ["MLII", "V1"])
+    (segment,) = iter_annotate(clf, record, maps=True)
+    best = segment.heartbeats[segment.heartbeats["label"] == clf.map_labels_[0]]["score"].max()
+    assert best > 0.05
+    assert np.nanmax(segment.map[0]) == pytest.approx(best, rel=0.1)
     # nothing is known any more: nothing is located
     clf.network_.segmenter.trust[:] = NOT_TRUSTED
     assert max(scores.max() for scores in reader.read_channels(channels).scores) < 1e-30

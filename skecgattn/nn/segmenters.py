@@ -213,8 +213,9 @@ MOST_VIEWS = 4
 class Odds(NamedTuple):
     """How the values of a heartbeat tell the odds that it is of a known kind of abnormal beats.
 
-    Their natural logarithm is ``factor * values[value] + summand``. Where a kind needs something, their
-    product with the square of its probability counts, ``1 + sum(factor * values[value])`` over `needs`.
+    Their natural logarithm is ``factor * values[value] + summand``. Where a kind needs something, the odds
+    are multiplied by the square of the probability that it is there: 1 plus, for each pair of `needs`, the
+    value at its index times its factor, and .02 at least.
 
     Examples
     --------
@@ -233,7 +234,8 @@ class Odds(NamedTuple):
     factor: float = 1.0
     summand: float = 0.0
     needs: tuple[tuple[int, float], ...] = ()
-    """Indices and factors of the values that tell whether there is what such beats are told by."""
+    """Pairs of an index and a factor, of values that tell how probable it is that what such beats are known
+    by is there."""
     suffices: bool = False
     """Whether such beats count for their ECG to have the label, as far as they are trusted, whatever else is
     read of the ECG."""
@@ -296,6 +298,8 @@ class BeatSegmenter(nn.Module):
     ------
     ValueError
         If an index in `odds` is none of a beat's values.
+    TypeError
+        If `odds` holds something else than `Odds`.
 
     References
     ----------
@@ -354,6 +358,8 @@ class BeatSegmenter(nn.Module):
         )
         self.n_maps = n_maps
         self.odds = tuple(odds)
+        if other := [kind for kind in self.odds if not isinstance(kind, Odds)]:
+            raise TypeError(f"odds must be a sequence of Odds, got {other[0]!r} in it.")
         read = [index for kind in self.odds for index in (kind.value, *(index for index, _ in kind.needs))]
         if wrong := [index for index in read if not 0 <= index < n_per_beat]:
             raise ValueError(
