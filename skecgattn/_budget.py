@@ -17,6 +17,9 @@ BUDGET = 86.4e6
 EPOCHS = (12, 48)
 """Bounds of the number of epochs: many ECGs need to be read several times, too, and few are soon known."""
 
+MOST_EPOCHS_UNDECIDED = 72
+"""The upper bound where no class is normal, and an epoch teaches about half as much."""
+
 
 def choose_batch_size(batch_size: int | str | None, n_samples: int) -> int:
     """Return the number of ECGs in a batch.
@@ -47,8 +50,8 @@ def choose_epochs(
     Parameters
     ----------
     max_epochs : int or "auto"
-        "auto" takes as many as the budget of timesteps allows, from 12 to 48; the budget is twice as large
-        where no class is normal, as the objective reads about half as much of a batch then.
+        "auto" takes as many as the budget of timesteps allows, from 12 to 48; where no class is normal the
+        budget is twice as large, as the objective reads about half as much of a batch then, and 72 the most.
     n_samples : int
         ECGs to train on.
     n_timesteps : int
@@ -62,6 +65,6 @@ def choose_epochs(
     """
     if max_epochs == "auto":
         fewest, most = EPOCHS
-        budget = BUDGET if has_nothing else 2 * BUDGET
+        budget, most = (BUDGET, most) if has_nothing else (2 * BUDGET, MOST_EPOCHS_UNDECIDED)
         return min(max(round(budget / (n_samples * n_timesteps)), fewest), most)
     return int(max_epochs)

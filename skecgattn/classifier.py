@@ -141,8 +141,8 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
 
     max_epochs : int or "auto", default="auto"
         Largest number of epochs. "auto" takes 12 where ECGs are many and up to 48 where they are few: as many
-        as the networks read 86 million timesteps in (480,000 s at 180 Hz; minutes on one core), or twice that
-        where no class is normal, as "evidence" reads about half as much of a batch then.
+        as the networks read 86 million timesteps in (480,000 s at 180 Hz; minutes on one core). Where no
+        class is normal it is twice that, and up to 72 epochs: "evidence" reads about half as much of a batch.
 
     batch_size : int, "auto" or None, default="auto"
         ECGs a batch. "auto" makes about 32 batches an epoch, of 16 to 64 ECGs. None takes all ECGs at once.

@@ -41,7 +41,8 @@ def test_epochs(given, n_samples, n_timesteps, expected):
 
 def test_epochs_are_twice_as_many_where_half_is_read():
     assert choose_epochs("auto", 3960, 1800, has_nothing=False) == 24
-    assert choose_epochs("auto", 2400, 1000, has_nothing=False) == 48  # and no more
+    assert choose_epochs("auto", 3000, 1000, has_nothing=False) == 58
+    assert choose_epochs("auto", 80, 1800, has_nothing=False) == 72  # and no more
     assert choose_epochs("auto", 50_000, 1800, has_nothing=False) == 12
     assert choose_epochs(7, 80, 1800, has_nothing=False) == 7
 
