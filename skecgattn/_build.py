@@ -6,6 +6,7 @@ Each function reads parameters and learned attributes of the estimator, and sets
 from __future__ import annotations
 
 from dataclasses import fields
+from functools import partial
 from numbers import Real
 from typing import Any
 
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from ._budget import choose_batch_size, choose_epochs
 from ._frontend import Channels, FrontEnd
-from .nn import CLASSIFIERS, OBJECTIVES, SEGMENTERS, Augmentation, JointNetwork
+from .nn import CLASSIFIERS, OBJECTIVES, SEGMENTERS, Augmentation, BeatSegmenter, JointNetwork
 from .training import Plan, Samples, choose_device, choose_precision
 
 BEAT_BEFORE, BEAT_AFTER = 0.3, 0.45
@@ -63,7 +64,14 @@ def _reads_beats(segmenter: Any) -> bool:
 
     The pause after a premature beat tells as much as the early beat itself, and marking it is enough.
     """
-    return segmenter in ("auto", "beat") or getattr(segmenter, "reads_beats", False)
+    made = segmenter.func if isinstance(segmenter, partial) else segmenter
+    return made in ("auto", "beat") or getattr(made, "reads_beats", False)
+
+
+def _is_beat_segmenter(segmenter: Any) -> bool:
+    """Tell whether it is the "beat" segmenter's class, one derived from it, or a partial of either."""
+    made = segmenter.func if isinstance(segmenter, partial) else segmenter
+    return isinstance(made, type) and issubclass(made, BeatSegmenter)
 
 
 def check_same_front_end(front_end: FrontEnd, trained: FrontEnd, *, other_rate: bool) -> None:
@@ -127,20 +135,21 @@ def build_network(estimator: Any) -> JointNetwork:
         segmenter = SEGMENTERS[segmenter](n_channels=n_channels, n_maps=1)
     elif segmenter == "unet" or (segmenter == "auto" and front_end.rate is None):
         segmenter = SEGMENTERS["unet"](n_channels=n_channels, n_maps=n_maps, width=estimator.width)
-    elif isinstance(segmenter, str):
+    elif isinstance(segmenter, str) or _is_beat_segmenter(segmenter):
         if front_end.rate is None:
             raise ValueError("segmenter='beat' needs sampling_rate to find heartbeats, got None.")
-        segmenter = SEGMENTERS["beat"](
-            n_channels=n_channels,
-            n_maps=n_maps,
-            first_channel=estimator.n_leads_in_ if front_end.contrast else 0,
-            n_per_beat=front_end.n_per_beat,
-            odds=front_end.odds,
-            before=round(BEAT_BEFORE * front_end.rate),
-            after=round(BEAT_AFTER * front_end.rate),
-            edge=round(BEAT_EDGE * front_end.rate),
-            width=3 * estimator.width // 2,
-        )
+        settings = {
+            "first_channel": estimator.n_leads_in_ if front_end.contrast else 0,
+            "n_per_beat": front_end.n_per_beat,
+            "odds": front_end.odds,
+            "before": round(BEAT_BEFORE * front_end.rate),
+            "after": round(BEAT_AFTER * front_end.rate),
+            "edge": round(BEAT_EDGE * front_end.rate),
+            "width": 3 * estimator.width // 2,
+            **getattr(segmenter, "keywords", {}),  # of a partial
+        }
+        make = SEGMENTERS["beat"] if isinstance(segmenter, str) else segmenter
+        segmenter = make(n_channels=n_channels, n_maps=n_maps, **settings)
     else:
         segmenter = segmenter(n_channels=n_channels, n_maps=n_maps)
     _check_module("segmenter", segmenter)

@@ -77,8 +77,11 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         Network that makes the maps. "beat" judges every detected heartbeat by itself, "unet" every sample;
         "auto" is "beat" where `sampling_rate` is given and "unet" where heartbeats cannot be known. A
         callable gets ``n_channels`` and ``n_maps`` as keyword arguments and returns a torch module from
-        (batch, n_channels, time) to logits (batch, n_maps, time). None is the classifier alone, for
-        comparison.
+        (batch, n_channels, time) to logits (batch, n_maps, time); where the module has a true attribute
+        ``reads_beats``, from that and R peaks (batch, n), then -1, to logits (batch, n_maps, n).
+        :class:`skecgattn.nn.BeatSegmenter` itself, a class derived from it, or a partial of either, such as
+        ``functools.partial(BeatSegmenter, n_features=32)``, gets all that "beat" gives it as well, but for
+        what the partial sets. None is the classifier alone, for comparison.
 
     classifier : {"convolutional", "hu2021"} or callable, default="convolutional"
         Network that reads the modulated ECG. A callable gets ``n_channels`` and ``n_outputs`` as keyword

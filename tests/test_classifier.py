@@ -5,6 +5,7 @@ import io
 import math
 import pickle
 import random
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -134,6 +135,8 @@ def test_it_learns_and_its_map_finds_the_beats():
         (None, "auto", 4 + N_RHYTHM),
         (UNetSegmenter, "auto", 4),
         (BeatSegmenter, "auto", 4 + N_RHYTHM + N_WAVES),
+        (partial(BeatSegmenter, n_features=8), "auto", 4 + N_RHYTHM + N_WAVES),
+        (partial(UNetSegmenter, width=4), "auto", 4),
     ],
 )
 def test_rhythm_and_waves_are_read_where_beats_are_judged(binary, segmenter, rhythm, n_channels):
@@ -406,10 +409,32 @@ def test_judge_of_beats_of_ones_own(multiclass):
     clf = small(segmenter=own_beat_segmenter).fit(X, y)
     assert_usable(clf, X)
     assert clf.segment(X, target="S").shape == (len(X), X.shape[2])
-    with pytest.raises(ValueError, match="segmenter needs sampling_rate to find heartbeats, got None"):
-        small(segmenter=own_beat_segmenter).set_params(sampling_rate=None).fit(X, y)
+    for needs, message in (
+        (own_beat_segmenter, "this segmenter needs sampling_rate to find heartbeats, got None"),
+        (partial(BeatSegmenter, width=6), "segmenter='beat' needs sampling_rate"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            small(segmenter=needs).set_params(sampling_rate=None).fit(X, y)
     with pytest.raises(ValueError, match="segmenter='beat' needs sampling_rate"):
         small(segmenter="beat").set_params(sampling_rate=None).fit(X, y)
+
+
+class DerivedSegmenter(BeatSegmenter):
+    """A class of one's own that judges beats as the "beat" segmenter does."""
+
+
+def test_the_beat_segmenters_class_gets_what_its_name_gives(multiclass):
+    X, y, _ = multiclass
+    named = small(segmenter="beat").fit(X, y)
+    for segmenter in (BeatSegmenter, DerivedSegmenter, partial(BeatSegmenter, n_features=48)):
+        clf = clone(small(segmenter=segmenter)).fit(X, y)
+        np.testing.assert_array_equal(clf.predict_proba(X), named.predict_proba(X))
+        np.testing.assert_array_equal(clf.segment(X), named.segment(X))
+    network = clone(small(segmenter=partial(BeatSegmenter, width=5, before=7))).fit(X, y).network_.segmenter
+    assert (network.before, network.after) == (7, named.network_.segmenter.after)
+    assert network.trust.shape == named.network_.segmenter.trust.shape
+    weights = [[w.shape for w in s.parameters()] for s in (network, named.network_.segmenter)]
+    assert weights[0] != weights[1]
 
 
 @pytest.mark.parametrize(
