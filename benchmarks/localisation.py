@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -66,19 +67,24 @@ ATTRIBUTIONS: dict[str, Callable[..., np.ndarray]] = {
 }
 
 
+MAP_SCORES: dict[str, Callable[..., Any]] = {
+    "pointing game": metrics.pointing_game,
+    "attention mass": metrics.attention_mass,
+    "beat AP": partial(metrics.map_average_precision, level="beat"),
+    "rank accuracy": metrics.rank_accuracy,
+    "IoU": metrics.map_iou,
+    "sample AP": metrics.map_average_precision,
+    "sample AUROC": metrics.map_auroc,
+    "beat AUROC": partial(metrics.map_auroc, level="beat"),
+}
+"""Of the windows that hold the class, each with its chance level."""
+
+
 def score_maps(maps: np.ndarray, beats: np.ndarray, label: str, correct: np.ndarray) -> dict[str, float]:
-    """Score the maps of one class: all windows that hold it; of the pointing game also the correct ones."""
-    point, chance = metrics.pointing_game(maps, beats, label=label, return_chance=True)
-    mass, mass_chance = metrics.attention_mass(maps, beats, label=label, return_chance=True)
-    beat_ap = metrics.map_average_precision(maps, beats, label=label, level="beat")
-    scores = {
-        "pointing game": point,
-        "pointing game, chance": chance,
-        "attention mass": mass,
-        "attention mass, chance": mass_chance,
-        "beat AP": beat_ap,
-        "beat AUROC": metrics.map_auroc(maps, beats, label=label, level="beat"),
-    }
+    """Score the maps of one class in windows that hold it; the pointing game also in the correct ones."""
+    scores = {}
+    for name, score in MAP_SCORES.items():
+        scores[name], scores[f"{name}, chance"] = score(maps, beats, label=label, return_chance=True)
     if correct.any():
         scores["pointing game, correct windows"] = metrics.pointing_game(
             maps, beats, label=label, mask=correct
@@ -101,15 +107,14 @@ def run(clf: AttentionECGClassifier, seconds: float, test: tuple) -> dict[str, A
         sources = {name: _bound(function, clf) for name, function in ATTRIBUTIONS.items()}
     row["maps"] = {}
     for k, label in enumerate(LABELS):
-        correct = (y_test[:, k] == 1) & (probability[:, k] > 0.5)
-        shown = y_test[:, k] == 1
+        holds = y_test[:, k] == 1
+        correct, there = probability[holds, k] > 0.5, beats[holds]
         for name, source in sources.items():
-            maps = np.zeros((len(X_test), X_test.shape[2]), dtype=np.float32)
-            maps[shown] = source(X_test[shown], target=k)
-            row["maps"].setdefault(name, {})[label] = score_maps(maps, beats, label, correct)
+            maps = source(X_test[holds], target=k)
+            row["maps"].setdefault(name, {})[label] = score_maps(maps, there, label, correct)
             if label == "S":
-                rest = patient_test != "232"
-                row["maps"][name]["S without 232"] = score_maps(maps[rest], beats[rest], "S", correct[rest])
+                rest = patient_test[holds] != "232"
+                row["maps"][name]["S without 232"] = score_maps(maps[rest], there[rest], "S", correct[rest])
     if clf.map_labels_:
         located = clf.locate(X_test)
         row["thresholds"] = clf.thresholds_.tolist()
@@ -129,26 +134,30 @@ def table(rows: Rows) -> str:
     """Return the results as Markdown: mean ± standard deviation over seeds."""
     results = {method: rows.select(method=method) for method in rows.names("method", METHODS)}
     names = ("pointing game", "pointing game, correct windows", "attention mass", "beat AP")
-    told = ("sensitivity", "positive predictivity", "F1")
+    told = ("sensitivity", "positive predictivity", "F1", "F1, chance")
+    further = [name for name in MAP_SCORES if name not in names]
     lines = []
     for label in LABELS:
-        any_row = next(iter(results.values()))[0]
-        chance = next(iter(any_row["maps"].values()))[label]
-        lines += [
-            f"### {label}",
-            "",
-            f"Chance: pointing game {chance['pointing game, chance']:.3f}, attention mass "
-            f"{chance['attention mass, chance']:.3f}.",
-            "",
-        ]
-        body = []
+        scored = [maps[label] for seeds in results.values() for row in seeds for maps in row["maps"].values()]
+        chance = {name: value for one in scored for name, value in one.items() if name.endswith("chance")}
+        lines += [f"### {label}", "", "Maps are scored in the windows that hold the class.", ""]
+        body, more = [], []
         for method, seeds in results.items():
             for source in seeds[0]["maps"]:
                 paths = [("window AUC", label), *(("maps", source, label, name) for name in names)]
                 paths += [("beats", label, name) for name in told]
-                cells = [cell(seeds, *path) for path in paths]
-                body.append([f"{method} + {source}" if source else method, len(seeds), *cells])
+                name = f"{method} + {source}" if source else method
+                body.append([name, len(seeds), *(cell(seeds, *path) for path in paths)])
+                cells = [cell(seeds, "maps", source, label, name) for name in further]
+                of_marks = cell(seeds, "maps", source, label, "IoU, chance")
+                if set(cells) != {"–"}:
+                    more.append([name, len(seeds), *cells, of_marks])
+        body.append(["chance", "", "0.500", *(_of_chance(chance, name) for name in names), *[""] * len(told)])
         lines += [*markdown(["method", "seeds", "window AUC", *names, *told], body), ""]
+        if more:
+            cells = ["" if name == "IoU" else _of_chance(chance, name) for name in further]
+            more.append(["chance", "", *cells, ""])
+            lines += [*markdown(["method", "seeds", *further, "IoU, chance"], more), ""]
         lines += differences(results, label)
     lines += without_232(results)
     times = []
@@ -161,6 +170,12 @@ def table(rows: Rows) -> str:
     header = ["method", "seeds", "training (s)", "windows a second"]
     lines += ["### Time, of the seeds that were trained on the CPU", "", *markdown(header, times)]
     return "\n".join(lines) + "\n"
+
+
+def _of_chance(chance: dict[str, float], name: str) -> str:
+    """Return a chance level that is the same for all maps, and nothing for a score that has no such."""
+    value = chance.get(f"{name}, chance")
+    return "" if value is None else f"{value:.3f}"
 
 
 def without_232(results: dict[str, list[dict[str, Any]]]) -> list[str]:

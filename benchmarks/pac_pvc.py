@@ -109,6 +109,13 @@ def hold(X: np.ndarray) -> np.ndarray:
     return np.take_along_axis(X, time[:, None], axis=2)
 
 
+def count_folds(protocol: str, records: int | None) -> int:
+    """Return the number of folds of a protocol, fewer by patient where a try has fewer patients."""
+    if protocol == "DS1 to DS2":
+        return 1
+    return min(N_FOLDS, len(set(fetch("all", records).groups))) if protocol == "patients" else N_FOLDS
+
+
 def folds(protocol: str, repeat: int, records: int | None) -> Iterator[Fold]:
     """Yield the folds of a protocol."""
     if protocol == "DS1 to DS2":
@@ -118,7 +125,9 @@ def folds(protocol: str, repeat: int, records: int | None) -> Iterator[Fold]:
     # StratifiedGroupKFold draws nearly the same folds whatever its seed
     kind = StratifiedKFold if protocol == "segments" else GroupKFold
     groups = None if protocol == "segments" else data.groups
-    splits = kind(N_FOLDS, shuffle=True, random_state=repeat).split(data.data, data.target, groups)
+    splits = kind(count_folds(protocol, records), shuffle=True, random_state=repeat).split(
+        data.data, data.target, groups
+    )
     for number, (train, test) in enumerate(splits):
         yield Fold(number, take(data, train), take(data, test))
 
@@ -273,7 +282,7 @@ def main() -> None:
     parser.set_defaults(seeds=3)
     options = parser.parse_args()
     rows = Rows(options.output / "pac_pvc.json", table)
-    sizes = {protocol: 1 if protocol == "DS1 to DS2" else N_FOLDS for protocol in options.protocols}
+    sizes = {protocol: count_folds(protocol, options.records) for protocol in options.protocols}
     with tqdm(total=sum(sizes.values()) * options.seeds * len(options.methods), desc="trainings") as bar:
         for protocol, size in sizes.items():
             for seed in range(options.seeds):
