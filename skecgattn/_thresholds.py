@@ -89,6 +89,10 @@ def check_thresholds(
     if unknown := [label for label in given if label not in labels]:
         raise ValueError(f"threshold has labels without a map: {unknown}; those with one: {labels}.")
     values = [given.get(label, learned[k]) for k, label in enumerate(labels)]
-    if not all(isinstance(value, Real) and 0 <= float(value) <= 1 for value in values):
+    if not all(_is_share(value) for value in values):
         raise ValueError(f"threshold must be in [0, 1], got {threshold!r}.")
     return np.array(values, dtype=np.float64)
+
+
+def _is_share(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and 0 <= float(value) <= 1

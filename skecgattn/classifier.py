@@ -219,7 +219,9 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         Class label of each map: the classes that are not normal.
 
     thresholds_ : ndarray of shape (n_maps,)
-        Score from which `locate` takes a beat as abnormal, one a map.
+        Score from which `locate` takes a beat as abnormal, one a map. Learned from labels alone, of the
+        validation ECGs with early stopping, of those trained on without: hardly any beat of ECGs without the
+        label reaches it.
 
     network_ : torch.nn.Module
         The trained joint network.
@@ -647,8 +649,9 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         -------
         located : list of length n_samples of structured ndarray, or DataFrame
             One row a beat: `sample` (R peak), `start` and `stop` (span, from midpoint to midpoint between
-            heartbeats), all in samples of the ECG; `label`; `score` in [0, 1]. The DataFrame also has `ecg`
-            (row of `X`) and the `time` of the R peak in seconds.
+            heartbeats), all in samples of the ECG; `label`, of several whose thresholds it reaches the one
+            that it exceeds by the largest factor; `score` in [0, 1]. The DataFrame also has `ecg` (row of
+            `X`) and the `time` of the R peak in seconds.
 
         Raises
         ------

@@ -7,6 +7,9 @@ import numpy as np
 import pytest
 import torch
 from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import Pipeline
 from torch import nn
 
 from skecgattn import AttentionECGClassifier
@@ -22,6 +25,7 @@ from skecgattn.inspection import (
 from skecgattn.inspection._attribution import _centres
 from skecgattn.metrics import pointing_game
 from skecgattn.nn import ConvolutionalClassifier, HuClassifier
+from skecgattn.preprocessing import BandPassFilter
 
 pytest.importorskip("captum")
 
@@ -201,7 +205,7 @@ def test_what_bad_input_gets(fitted, ecgs, method):
         method(fitted["alone"], X, "S")
     with pytest.raises(NotFittedError):
         method(AttentionECGClassifier(RATE), X)
-    with pytest.raises(ValueError, match="The 'estimator' parameter of"):
+    with pytest.raises(TypeError, match=r"estimator must be an AttentionECGClassifier, or .*, got str\."):
         method("no estimator", X)
     with pytest.raises(ValueError, match="lead"):
         method(fitted["alone"], np.concatenate([X, X], axis=1))
@@ -220,6 +224,31 @@ def test_ecg_without_heartbeats(fitted):
         with pytest.warns(ECGWarning, match="flat lead"):
             maps = method(fitted["joint"], X)
         assert np.isfinite(maps).all()
+
+
+@pytest.mark.parametrize("method", [*METHODS, lambda *a, **k: randomisation_check(*a, random_state=0, **k)])
+def test_pipelines_and_searches_are_explained_by_what_they_end_in(ecgs, method):
+    X, y, _ = ecgs
+    clf = AttentionECGClassifier(RATE, max_epochs=1, **TINY)
+    search = GridSearchCV(
+        Pipeline([("filter", BandPassFilter(RATE)), ("clf", clf)]), {"clf__lr": [3e-3]}, cv=2
+    )
+    search.fit(X, y)
+    pipeline = search.best_estimator_
+    inner, seen = pipeline[-1], pipeline[:-1].transform(X[:4])
+    expected = method(inner, seen, target="V")
+    for outer in (search, pipeline):
+        found = method(outer, X[:4], target="V")
+        if isinstance(expected, np.ndarray):
+            np.testing.assert_array_equal(found, expected)
+            assert np.abs(found - method(inner, X[:4], target="V")).max() > 0  # the filter changes something
+        else:
+            assert found.spearman == expected.spearman
+    for wrong in (LogisticRegression(), Pipeline([("clf", LogisticRegression())]), "clf"):
+        with pytest.raises(
+            TypeError, match="estimator must be an AttentionECGClassifier, or a fitted pipeline"
+        ):
+            method(wrong, X)
 
 
 def test_randomise_weights(fitted, ecgs):

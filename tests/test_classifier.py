@@ -1173,6 +1173,7 @@ def test_thresholds_lie_in_range(fitted, fitted_multilabel):
 @pytest.mark.parametrize(
     ("threshold", "message"),
     [
+        (True, r"threshold must be in \[0, 1\], got True"),
         (1.5, r"threshold must be in \[0, 1\], got 1.5"),
         (math.nan, r"threshold must be in \[0, 1\]"),
         ("high", r"threshold must be in \[0, 1\], got 'high'"),

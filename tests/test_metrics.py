@@ -137,6 +137,21 @@ def test_detection_scores_and_symbols_as_label():
     assert counts(detect([(100, "V")], [(100, "PVC"), (100, "V")], predicted_label="PVC")) == (1, 0, 0, 0)
 
 
+def test_detection_refuses_labels_that_cannot_be_the_class():
+    numbered = [np.array([(100, 1)], dtype=[("sample", "i8"), ("label", "i8")])]
+    true = [true_beats((100, "V"))]
+    with pytest.raises(
+        ValueError, match=r"predicted_label must be given .* such as 1; got None, with label='V'"
+    ):
+        metrics.beat_detection(true, numbered, label="V", sampling_rate=100)
+    assert metrics.beat_detection(true, numbered, label="V", sampling_rate=100, predicted_label=1).f1 == 1
+    assert metrics.beat_detection(true, numbered, label=("V",), sampling_rate=100).f1 == 1
+    # another class alone is no mistake
+    assert metrics.beat_detection(true, [located((100, "S"))], label="V", sampling_rate=100).fn == 1
+    with pytest.raises(ValueError, match=r"ignore must hold WFDB beat symbols as strings; got \('F', 2\)"):
+        detect([(100, "V")], [], ignore=("F", 2))
+
+
 def test_detection_averages_over_groups_and_handles_empty_denominators():
     true = [true_beats((50, "V")), true_beats((50, "V")), true_beats((50, "N"))]
     pred = [located((50, "V")), located(), located()]
@@ -404,6 +419,26 @@ def test_leakage_takes_multiclass_and_indicator_targets():
         metrics.mask_leakage(maps, np.arange(90) < 30, groups, cv=[(np.arange(30, 90), np.arange(30))])
 
 
+def test_leakage_needs_as_many_patients_as_folds():
+    y = np.arange(40) % 2
+    with pytest.raises(ValueError, match="cv must be at most the number of patients in groups, 4; got 5"):
+        metrics.mask_leakage(np.zeros((40, 20)), y, np.arange(40) // 10)
+
+
+def test_beats_of_a_constant_map_tie_however_long_they_are():
+    beats = [true_beats((8, "N"), (20, "V"), (41, "N"))] * 3
+    for value in (0.1, 1 / 3, 0.7):
+        for reduce in ("max", "mean"):
+            maps = np.full((3, 60), value)
+            assert metrics.map_auroc(maps, beats, label="V", level="beat", reduce=reduce) == 0.5
+
+
+def test_seed_agreement_draws_ties_for_every_ecg():
+    agreement = metrics.seed_agreement(np.zeros((2, 400, 100)))
+    assert agreement.iou == pytest.approx(agreement.iou_chance, abs=0.01)
+    assert len(np.unique(agreement.iou_per_ecg)) > 1
+
+
 def test_seed_agreement():
     rng = np.random.default_rng(0)
     maps = rng.uniform(size=(20, 500))
@@ -524,6 +559,21 @@ def test_beat_scorer_refuses_another_sampling_rate(ecgs):
         scorer(model, X, y, beats=beats)
     model[-1].sampling_rate = 100.0
     assert scorer(model, X, y, beats=beats) == 1.0
+
+
+def test_beat_scorer_refuses_labels_that_are_never_located(ecgs):
+    X, y, beats = ecgs
+    model = Threshold(0.7).fit(X, y)
+    model.map_labels_ = [0, 1]
+    scorer = metrics.make_beat_scorer(label="V", sampling_rate=100)
+    with pytest.raises(
+        ValueError, match=r"predicted_label must be one of \[0, 1\], .*got None with label='V'"
+    ):
+        scorer(model, X, y, beats=beats)
+    model.map_labels_ = ["V"]
+    assert scorer(model, X, y, beats=beats) == 1
+    of_symbols = metrics.make_beat_scorer(label=("V",), sampling_rate=100)
+    assert of_symbols(model, X, y, beats=beats) == 1
 
 
 def test_symbols_may_be_bytes():

@@ -10,15 +10,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
+from .._unpack import unpack
 from .._validation import lead_names_of
 from ._input import (
     check_beats,
     check_ecgs,
     check_map,
     check_sample,
-    require_method,
     rescale_beats,
-    unpack_pipeline,
 )
 from ._marks import (
     draw_band,
@@ -215,8 +214,7 @@ class AttentionMapDisplay:
             seen = X.iloc[[sample]]
         else:
             seen = ecgs[[sample]] if np.ndim(X) == 3 else ecgs[[sample], 0]
-        model, seen = unpack_pipeline(estimator, seen)
-        require_method(model, "segment")
+        model, seen = unpack(estimator, seen, "segment")
         ratio = n_timesteps / np.shape(seen)[-1]
         found = None
         if hasattr(model, "locate") and getattr(model, "sampling_rate", True) is not None:

@@ -18,6 +18,7 @@ from .._reading import chunks
 from ..classifier import AttentionECGClassifier
 from ..nn import ConvolutionalClassifier, HuClassifier, JointNetwork
 from ..training import threads
+from ._input import classifier_in
 
 BATCH = 32
 """ECGs attributed at a time."""
@@ -29,27 +30,26 @@ Attribute = Callable[[Tensor, Tensor | None, Tensor], NDArray]
 """From channels (batch, n_channels, n_steps), R peaks and targets (batch,) to maps (batch, n_steps)."""
 
 _COMMON: dict[str, Any] = {
-    "estimator": [AttentionECGClassifier],
+    "estimator": "no_validation",
     "X": "no_validation",
     "target": "no_validation",
 }
 
 
 @validate_params({**_COMMON, "layer": [str, None]}, prefer_skip_nested_validation=True)
-def grad_cam(
-    estimator: AttentionECGClassifier, X: ArrayLike, target: Any = None, *, layer: str | None = None
-) -> NDArray:
+def grad_cam(estimator: Any, X: ArrayLike, target: Any = None, *, layer: str | None = None) -> NDArray:
     """Grad-CAM: where the classifier's last features speak for a class.
 
     The features of a layer of the classifier, each weighted by the mean gradient of the class's logit over
     time, summed, and cut off below zero [1]_. Where there is a segmenter, the classifier reads the modulated
-    ECG.
+    ECG; where it reads the whole ECG, too (`read_whole`), the map is the sum of both, each cut off by itself.
     Needs captum: ``pip install "skecgattn[inspection]"``.
 
     Parameters
     ----------
-    estimator : AttentionECGClassifier
-        Fitted, with or without segmenter.
+    estimator : AttentionECGClassifier, Pipeline or search
+        Fitted, with or without segmenter. Of a pipeline the last step is explained, of a search the best
+        estimator.
 
     X : array-like of shape (n_samples, n_leads, n_timesteps) or (n_samples, n_timesteps)
         ECGs in millivolts.
@@ -66,14 +66,17 @@ def grad_cam(
     Returns
     -------
     maps : ndarray of shape (n_samples, n_timesteps)
-        In [0, 1], one value a sample of the ECG, scaled to a maximum of 1 an ECG; zero where nothing speaks
-        for the class. Features lie at the centre of their receptive field, with linear interpolation between;
-        those of a user's classifier are spread evenly over the ECG.
+        In [0, 1], one value a sample of the ECG, as the last step of a pipeline gets it, scaled to a maximum
+        of 1 an ECG; zero where nothing speaks for the class. Features lie at the centre of their
+        receptive field, with linear interpolation between; those of a user's classifier are spread evenly
+        over the ECG.
 
     Raises
     ------
     ImportError
         If captum is missing.
+    TypeError
+        If `estimator` neither is an `AttentionECGClassifier` nor ends in one.
     ValueError
         If there is no such class, or no such layer, or it has no features over time.
 
@@ -96,9 +99,7 @@ def grad_cam(
 
 
 @validate_params({**_COMMON, "layer": [str, None]}, prefer_skip_nested_validation=True)
-def guided_grad_cam(
-    estimator: AttentionECGClassifier, X: ArrayLike, target: Any = None, *, layer: str | None = None
-) -> NDArray:
+def guided_grad_cam(estimator: Any, X: ArrayLike, target: Any = None, *, layer: str | None = None) -> NDArray:
     """Guided Grad-CAM: Grad-CAM times guided backpropagation to the ECG.
 
     Guided backpropagation [2]_ passes only positive gradients through every ReLU, of the segmenter as well.
@@ -107,8 +108,9 @@ def guided_grad_cam(
 
     Parameters
     ----------
-    estimator : AttentionECGClassifier
-        Fitted, with or without segmenter.
+    estimator : AttentionECGClassifier, Pipeline or search
+        Fitted, with or without segmenter. Of a pipeline the last step is explained, of a search the best
+        estimator.
 
     X : array-like of shape (n_samples, n_leads, n_timesteps) or (n_samples, n_timesteps)
         ECGs in millivolts.
@@ -123,12 +125,15 @@ def guided_grad_cam(
     Returns
     -------
     maps : ndarray of shape (n_samples, n_timesteps)
-        In [0, 1], one value a sample of the ECG, scaled to a maximum of 1 an ECG.
+        In [0, 1], one value a sample of the ECG, as the last step of a pipeline gets it, scaled to a maximum
+        of 1 an ECG.
 
     Raises
     ------
     ImportError
         If captum is missing.
+    TypeError
+        If `estimator` neither is an `AttentionECGClassifier` nor ends in one.
     ValueError
         If there is no such class, or no such layer, or it has no features over time.
 
@@ -166,7 +171,7 @@ def guided_grad_cam(
     prefer_skip_nested_validation=True,
 )
 def integrated_gradients(
-    estimator: AttentionECGClassifier,
+    estimator: Any,
     X: ArrayLike,
     target: Any = None,
     *,
@@ -182,8 +187,9 @@ def integrated_gradients(
 
     Parameters
     ----------
-    estimator : AttentionECGClassifier
-        Fitted, with or without segmenter.
+    estimator : AttentionECGClassifier, Pipeline or search
+        Fitted, with or without segmenter. Of a pipeline the last step is explained, of a search the best
+        estimator.
 
     X : array-like of shape (n_samples, n_leads, n_timesteps) or (n_samples, n_timesteps)
         ECGs in millivolts.
@@ -202,12 +208,15 @@ def integrated_gradients(
     Returns
     -------
     maps : ndarray of shape (n_samples, n_timesteps)
-        In [0, 1], one value a sample of the ECG, scaled to a maximum of 1 an ECG.
+        In [0, 1], one value a sample of the ECG, as the last step of a pipeline gets it, scaled to a maximum
+        of 1 an ECG.
 
     Raises
     ------
     ImportError
         If captum is missing.
+    TypeError
+        If `estimator` neither is an `AttentionECGClassifier` nor ends in one.
     ValueError
         If there is no such class.
 
@@ -261,19 +270,20 @@ def _captum() -> Any:
 
 
 def _attribute(
-    estimator: AttentionECGClassifier,
+    estimator: Any,
     X: ArrayLike,
     target: Any,
     prepare: Callable[[JointNetwork], Attribute],
     batch: int,
 ) -> NDArray:
     """Return the maps (n_samples, n_timesteps) that a method makes, in the ECG's time."""
-    X = estimator._check_fitted_input(X)
+    estimator, seen = classifier_in(estimator, X)
+    ecgs = estimator._check_fitted_input(seen)
     index = None if target is None else _class_index(estimator, target)
     reader, network = estimator._reader(), estimator.network_
     attribute = prepare(network)
     parts = []
-    for chunk in chunks(X):
+    for chunk in chunks(ecgs):
         channels = reader.channels(chunk)
         # brings the network to its device, in evaluation mode
         classes = reader.compute(channels)[0].argmax(axis=1)
@@ -288,7 +298,7 @@ def _attribute(
             goal = torch.from_numpy(classes[rows]).to(like.device)
             with threads(estimator.n_threads), torch.enable_grad():
                 maps = attribute(x, beats, goal)
-            parts.append(reader.front_end.to_ecg_length(maps[:, None], X.shape[2])[:, 0])
+            parts.append(reader.front_end.to_ecg_length(maps[:, None], ecgs.shape[2])[:, 0])
     maps = np.concatenate(parts)
     top = maps.max(axis=1, keepdims=True)
     return maps / np.where(top > 0, top, 1)

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils._param_validation import Interval, validate_params
 
-from ._input import check_beats, check_ecgs, require_method, rescale_beats, unpack_pipeline
+from .._unpack import unpack
+from ._input import check_beats, check_ecgs, rescale_beats
 from ._paper import (
     BLUE,
     INK,
@@ -143,8 +144,7 @@ class BeatGalleryDisplay:
             If `sampling_rate` is given neither here nor by the estimator, or `lead` is out of range.
         """
         n_timesteps = check_ecgs(X).shape[-1]
-        model, seen = unpack_pipeline(estimator, X)
-        require_method(model, "locate")
+        model, seen = unpack(estimator, X, "locate")
         ratio = n_timesteps / np.shape(seen)[-1]
         if sampling_rate is None:
             rate = getattr(model, "sampling_rate", None)

@@ -24,10 +24,11 @@ from sklearn.utils._param_validation import Interval, validate_params
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from .._files import write_text
+from .._unpack import unpack
 from .._validation import lead_names_of
 from ._attribution import grad_cam, guided_grad_cam, integrated_gradients
 from ._grade_files import KEY_FORMAT, VERSION
-from ._input import check_ecgs, unpack_pipeline
+from ._input import check_ecgs
 from ._paper import BOX
 
 SPEED, GAIN = 25.0, 10.0  # mm/s and mm/mV, those of ECG paper
@@ -213,7 +214,7 @@ def build_grade_study(
                 )
     check_is_fitted(model)
     ecgs = check_ecgs(X)
-    estimator, seen = unpack_pipeline(model, np.asarray(X, dtype=ecgs.dtype))
+    estimator, seen = unpack(model, np.asarray(X, dtype=ecgs.dtype))
     rate = sampling_rate
     if rate is None:
         if getattr(estimator, "sampling_rate", None) is None:

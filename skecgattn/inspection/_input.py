@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array
+
+from .._unpack import unpack
+from ..classifier import AttentionECGClassifier
 
 
 def check_ecgs(X: Any) -> NDArray:
@@ -74,20 +76,15 @@ def check_beats(
     return beats
 
 
-def unpack_pipeline(estimator: Any, X: Any) -> tuple[Any, Any]:
-    """Return the last step of a pipeline and `X` as that step gets it."""
-    if isinstance(estimator, Pipeline) and not hasattr(estimator, "segment"):
-        return estimator[-1], (estimator[:-1].transform(X) if len(estimator) > 1 else X)
-    return estimator, X
-
-
-def require_method(estimator: Any, method: str) -> None:
-    """Raise where the estimator lacks a method that the display draws the result of."""
-    if not hasattr(estimator, method):
+def classifier_in(estimator: Any, X: Any) -> tuple[AttentionECGClassifier, Any]:
+    """Return the classifier that a pipeline or a search ends in, or that is given, and `X` as it gets it."""
+    classifier, seen = unpack(estimator, X)
+    if not isinstance(classifier, AttentionECGClassifier):
         raise TypeError(
-            f"estimator must have a method {method}(X), got {type(estimator).__name__}, which has none "
-            "as it is set."
+            "estimator must be an AttentionECGClassifier, or a fitted pipeline or search that ends in one, "
+            f"got {type(estimator).__name__}."
         )
+    return classifier, seen
 
 
 def rescale_beats(located: NDArray, ratio: float, n_timesteps: int) -> NDArray:

@@ -18,6 +18,7 @@ from .._build import build_network
 from ..classifier import AttentionECGClassifier
 from ..metrics import seed_agreement
 from ..training import seeded
+from ._input import classifier_in
 
 
 @validate_params(
@@ -68,7 +69,7 @@ def randomise_weights(
 
 @validate_params(
     {
-        "estimator": [AttentionECGClassifier],
+        "estimator": "no_validation",
         "X": "no_validation",
         "target": "no_validation",
         "method": [callable, None],
@@ -78,7 +79,7 @@ def randomise_weights(
     prefer_skip_nested_validation=True,
 )
 def randomisation_check(
-    estimator: AttentionECGClassifier,
+    estimator: Any,
     X: ArrayLike,
     *,
     target: Any = None,
@@ -97,8 +98,8 @@ def randomisation_check(
 
     Parameters
     ----------
-    estimator : AttentionECGClassifier
-        Fitted.
+    estimator : AttentionECGClassifier, Pipeline or search
+        Fitted. Of a pipeline the last step is checked, of a search the best estimator.
 
     X : array-like of shape (n_samples, n_leads, n_timesteps) or (n_samples, n_timesteps)
         ECGs in millivolts.
@@ -128,6 +129,8 @@ def randomisation_check(
     ------
     NotFittedError
         If the estimator is not fitted.
+    TypeError
+        If `estimator` neither is an `AttentionECGClassifier` nor ends in one.
     ValueError
         If it has no attention maps and there is no `method`, or `X` or `target` cannot be used.
 
@@ -145,6 +148,7 @@ def randomisation_check(
     >>> randomisation_check(clf, X, random_state=0).spearman_per_ecg.shape
     (40,)
     """
+    estimator, X = classifier_in(estimator, X)
     explain = AttentionECGClassifier.segment if method is None else method
     generator = check_random_state(random_state)
     trained = explain(estimator, X, target)

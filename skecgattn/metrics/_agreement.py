@@ -83,10 +83,11 @@ def seed_agreement(
         rank -= rank.mean(axis=1, keepdims=True)
         norm = np.linalg.norm(rank, axis=1, keepdims=True)
         ranks[seed] = np.divide(rank, norm, out=np.zeros_like(rank), where=norm > 0)
-        # Ties fall to the samples first in a shuffled order, another one for each seed.
-        shuffled = rng.permutation(n_timesteps)
-        highest = np.argpartition(-maps[seed][:, shuffled], n_top - 1, axis=1)[:, :n_top]
-        np.put_along_axis(top[seed], shuffled[highest], True, axis=1)
+        # Ties fall to the samples first in a shuffled order, another one for each seed and ECG.
+        shuffled = rng.random_sample(maps[seed].shape).argsort(axis=1)
+        values = np.take_along_axis(maps[seed], shuffled, axis=1)
+        highest = np.argpartition(-values, n_top - 1, axis=1)[:, :n_top]
+        np.put_along_axis(top[seed], np.take_along_axis(shuffled, highest, axis=1), True, axis=1)
 
     spearman, iou = np.zeros(n_samples), np.zeros(n_samples)
     pairs = list(combinations(range(n_seeds), 2))

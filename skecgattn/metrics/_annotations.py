@@ -38,6 +38,8 @@ def resolve_label(
     if isinstance(ignore, str):
         raise TypeError(f"ignore must be a tuple of WFDB beat symbols or None; got the string {ignore!r}.")
     ignored = default if ignore is None else tuple(ignore)
+    if not all(isinstance(symbol, str) for symbol in ignored):
+        raise ValueError(f"ignore must hold WFDB beat symbols as strings; got {ignore!r}.")
     both = sorted(set(symbols) & set(ignored))
     if both:
         raise ValueError(f"ignore must not hold symbols of the class scored; got {both} in both.")

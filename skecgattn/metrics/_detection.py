@@ -177,7 +177,8 @@ def beat_detection(
     Raises
     ------
     ValueError
-        If the lengths differ, an array lacks a field, or `groups` is missing where it is needed.
+        If the lengths differ, an array lacks a field, or `groups` or `predicted_label` is missing where it is
+        needed.
 
     Notes
     -----
@@ -217,6 +218,12 @@ def beat_detection(
     role = beat_roles(symbol, *resolve_label(label, ignore))
     pred_window, pred_sample, pred_label = flatten(beats_pred, "label", "beats_pred")
     wanted = label if predicted_label is None and isinstance(label, str) else predicted_label
+    unnamed = predicted_label is None and isinstance(label, str) and len(pred_label) > 0
+    if unnamed and not any(isinstance(one, str) for one in pred_label):
+        raise ValueError(
+            f"predicted_label must be given where beats_pred have other labels than strings, such as "
+            f"{pred_label[0]!r}; got None, with label={label!r}."
+        )
     if wanted is not None:
         keep = np.array([one == wanted for one in pred_label], dtype=bool)
         pred_window, pred_sample = pred_window[keep], pred_sample[keep]

@@ -152,7 +152,9 @@ def mask_leakage(
     leakage : :class:`~sklearn.utils.Bunch`
         ``auc`` from the map, ``auc_counts`` from the counts, ``excess`` their difference (at most .05 for an
         honest map), and ``auc_per_class`` and ``auc_counts_per_class``, both (n_classes,) or (1,) for two
-        classes. The chance level of both areas is 0.5.
+        classes. The chance level of both areas is 0.5 where all patients have the class equally often.
+        Otherwise folds have different shares of it, and areas pooled over them may differ from 0.5 either way
+        where the map tells nothing: what counts is `excess`.
 
     Raises
     ------
@@ -192,6 +194,10 @@ def mask_leakage(
         )
     group = np.arange(len(checked)) if groups is None else np.asarray(groups)
     if isinstance(cv, Integral):
+        if len(np.unique(group)) < int(cv):
+            raise ValueError(
+                f"cv must be at most the number of patients in groups, {len(np.unique(group))}; got {cv}."
+            )
         cv = StratifiedGroupKFold(int(cv), shuffle=True, random_state=random_state)
     splitter = check_cv(cv)
     if classifier is None:

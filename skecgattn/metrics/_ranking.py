@@ -33,7 +33,9 @@ def _beat_scores(maps: NDArray, truth: MapTruth, reduce: str) -> NDArray:
     if reduce == "max":
         scores[filled] = np.maximum.reduceat(flat, edges[filled])
     else:
-        scores[filled] = np.add.reduceat(flat, edges[filled], dtype=float) / width[filled]
+        # of the differences to the first sample, so that maps constant over spans tie as they should
+        first, spans = flat[edges[filled]].astype(float), width[filled]
+        scores[filled] = first + np.add.reduceat(flat - np.repeat(first, spans), edges[filled]) / spans
     scores[~filled] = flat[np.minimum(edges[~filled], len(flat) - 1)]
     return scores
 

@@ -9,10 +9,10 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.pipeline import Pipeline
 from sklearn.utils._param_validation import validate_parameter_constraints
 from sklearn.utils.metadata_routing import MetadataRequest
 
+from .._unpack import unpack
 from ._annotations import resolve_label
 from ._detection import beat_detection
 from ._localisation import attention_mass, map_iou, pointing_game, rank_accuracy
@@ -32,20 +32,6 @@ _MAP_METRICS: dict[str, Callable[..., Any]] = {
         map_iou,
     )
 }
-
-
-def _unpack(estimator: Any, method: str, X: ArrayLike) -> tuple[Any, ArrayLike]:
-    """Return the estimator that has the method, the best of a search or the last of a pipeline, and its X."""
-    if hasattr(estimator, method):
-        return estimator, X
-    if hasattr(estimator, "best_estimator_"):
-        return _unpack(estimator.best_estimator_, method, X)
-    if isinstance(estimator, Pipeline):
-        before = estimator[:-1]
-        return _unpack(estimator[-1], method, before.transform(X) if len(before) else X)
-    raise TypeError(
-        f"estimator must have a method {method}(X); got {type(estimator).__name__}, which has none."
-    )
 
 
 def _chosen(metric: str | Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
@@ -134,12 +120,21 @@ class _BeatScorer(_BeatsScorer):
         super().__init__(metric, _BEAT_METRICS, label, options)
 
     def _scores(self, estimator: Any, X: ArrayLike, beats: Sequence[NDArray]) -> dict[str, float]:
-        locator, seen = _unpack(estimator, "locate", X)
+        locator, seen = unpack(estimator, X, "locate")
         rate, expected = getattr(locator, "sampling_rate", None), self.options["sampling_rate"]
         if rate is not None and not np.isclose(rate, expected):
             raise ValueError(
                 f"sampling_rate of the scorer is {expected}, but {type(locator).__name__} locates beats in "
                 f"ECGs of {rate} Hz. Steps before it must leave the sampling rate of X, and of beats, alone."
+            )
+        wanted, known = self.options["predicted_label"], getattr(locator, "map_labels_", None)
+        if wanted is None and isinstance(self.label, str):
+            wanted = self.label
+        if known is not None and wanted is not None and wanted not in list(known):
+            raise ValueError(
+                f"predicted_label must be one of {list(known)}, the labels of the beats that "
+                f"{type(locator).__name__} locates, got {self.options['predicted_label']!r} with "
+                f"label={self.label!r}."
             )
         located = locator.locate(seen)
         result = beat_detection(beats, located, label=self.label, zero_division=0.0, **self.options)
@@ -155,7 +150,7 @@ class _MapScorer(_BeatsScorer):
 
     def _scores(self, estimator: Any, X: ArrayLike, beats: Sequence[NDArray]) -> dict[str, float]:
         of_class = {} if self.target is None else {"target": self.target}
-        segmenter, seen = _unpack(estimator, "segment", X)
+        segmenter, seen = unpack(estimator, X, "segment")
         maps = np.asarray(segmenter.segment(seen, **of_class))
         return {
             name: _MAP_METRICS[name](maps, beats, label=self.label, **self.options) for name in self.names
@@ -187,7 +182,8 @@ def make_beat_scorer(
     ignore : tuple of str, default=None
         WFDB symbols of the don't-care beats; None means those of EC57, see :func:`beat_detection`.
     predicted_label : label of the located beats, default=None
-        Only located beats with this label count, see :func:`beat_detection`.
+        Only located beats with this label count, see :func:`beat_detection`. It is needed where the classes
+        of the estimator have other names than `label`: "PVC", or 0 and 1 of an indicator matrix.
 
     Returns
     -------
@@ -200,7 +196,8 @@ def make_beat_scorer(
     ------
     ValueError
         If `metric` or `label` is unknown, or another argument is none that the metric takes. When called: if
-        no beats came, or the estimator has another sampling rate.
+        no beats came, the estimator has another sampling rate, or it locates no beats with the label that
+        counts.
 
     Notes
     -----
