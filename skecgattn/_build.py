@@ -236,10 +236,12 @@ def make_plan(estimator: Any, samples: Samples, training: NDArray[np.intp], seed
         augmentation = Augmentation() if augmentation else None
     if augmentation is not None:
         augmentation._check()
+    objective = OBJECTIVES[objective]() if isinstance(objective, str) else objective
+    objective._check()
     task = estimator._labels.task(samples.target[training], samples.weight[training], estimator.class_weight)
     n_timesteps = samples.channels.values.shape[2]
     return Plan(
-        objective=OBJECTIVES[objective]() if isinstance(objective, str) else objective,
+        objective=objective,
         task=task,
         n_leads=estimator.n_leads_in_,
         channels_per_lead=estimator._front_end.channels_per_lead,

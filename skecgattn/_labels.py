@@ -18,11 +18,18 @@ NORMAL_LABELS = (
     "nor",
     "norm",
     "normal",
+    "normal ecg",
+    "normal sinus rhythm",
     "nsr",
     "sr",
+    "sinus",
     "sinus rhythm",
+    "426783006",  # sinus rhythm in SNOMED CT
     "healthy",
     "control",
+    "negative",
+    "no",
+    "none",
     "0",
     "false",
 )
@@ -85,6 +92,12 @@ class Labels:
                 "of class labels. Wrap the estimator in sklearn.multioutput.MultiOutputClassifier."
             )
         if kind == "multilabel-indicator":
+            _check_indicators(y)
+            if normal_class is not None and not (isinstance(normal_class, str) and normal_class == "auto"):
+                raise ValueError(
+                    "normal_class must be 'auto' or None for multilabel y, in which no label means normal; "
+                    f"got {normal_class!r}."
+                )
             labels = cls(_check_columns(y, names, classes), True, None)
         else:
             found = _check_classes(y, classes)
@@ -137,7 +150,8 @@ class Labels:
         Raises
         ------
         ValueError
-            If `y` has another shape than the one learned from, or labels that are no classes.
+            If `y` has another shape than the one learned from, labels that are no classes, or indicators
+            other than 0 and 1.
         """
         expected = (self.n_outputs,) if self.multilabel else ()
         if y.shape[1:] != expected:
@@ -145,6 +159,7 @@ class Labels:
                 f"y must have shape {('n_samples', *expected)} as in the first fit, got shape {y.shape}."
             )
         if self.multilabel:
+            _check_indicators(y)
             return np.asarray(y, dtype=np.float64)
         if len(unknown := np.setdiff1d(y, self.classes)):
             raise ValueError(f"y has labels that are not among the classes: {unknown.tolist()}.")
@@ -223,6 +238,13 @@ def _check_weights(given: dict) -> None:
             raise ValueError(f"class_weight must hold numbers of 0 and more, got {weight!r} for {label!r}.")
 
 
+def _check_indicators(y: NDArray) -> None:
+    """Refuse an indicator matrix of other values than 0 and 1, which scikit-learn lets pass."""
+    values = np.unique(y)
+    if not np.isin(values, (0, 1)).all():
+        raise ValueError(f"y must be an indicator matrix of 0 and 1, got the values {values[:5].tolist()}.")
+
+
 def _check_columns(y: NDArray, names: NDArray | None, classes: ArrayLike | None) -> NDArray:
     """Return the names of the columns of an indicator matrix."""
     n_labels = y.shape[1]
@@ -255,9 +277,9 @@ def _find_normal(classes: NDArray, normal_class: Any) -> int | None:
         return None
     labels = classes.tolist()
     if isinstance(normal_class, str) and normal_class == "auto":
-        spelled = [str(label).strip().lower() for label in labels]
+        spelled = [" ".join(str(label).lower().replace("_", " ").split()) for label in labels]
         spelled = ["0" if label in ("0.0", "-1") else label for label in spelled]
-        found = [k for k, label in enumerate(spelled) if label in NORMAL_LABELS]
+        found = [k for k, label in enumerate(spelled) if label in NORMAL_LABELS or label.startswith("no ")]
         return found[0] if len(found) == 1 else None
     found = [k for k, label in enumerate(labels) if label == normal_class]
     if not found:

@@ -19,6 +19,7 @@ from skecgattn.exceptions import ECGWarning
 MIN_JUDGED_TIMESTEPS = 100  # a shorter 2-D row may be any table, so its scale and flatness are not judged
 FLAT_RANGE = 1e-6  # peak to peak, in mV: far below any ADC, above the rounding errors of filters
 PLAUSIBLE_RANGE = (0.02, 50.0)  # peak to peak of a typical lead, in mV: volts lie below, ADC units above
+EXPECTED_SPAN = "ECG in millivolts is expected, where a lead spans {:g} to {:g}".format(*PLAUSIBLE_RANGE)
 TRANSPOSED_MIN_LEADS = 65
 TRANSPOSED_MAX_TIMESTEPS = 16
 
@@ -257,17 +258,23 @@ def _warn_of_quality(X: np.ndarray, source_dtype: Any) -> None:
             ECGWarning,
             stacklevel=3,
         )
-    low, high = PLAUSIBLE_RANGE
-    typical = low if flat.all() else float(np.median(spread[~flat]))
+    found = implausible_span(spread)
     if getattr(source_dtype, "kind", "") in ("i", "u"):
         found = f"integers ({source_dtype}), probably raw ADC units"
-    elif not low <= typical <= high:
-        found = f"leads that span {typical:.3g} (median, peak to peak)"
-    else:
+    if found is None:
         return
     warnings.warn(
-        f"X has {found}. ECG in millivolts is expected, where a lead spans {low:g} to {high:g}: convert the "
-        "scale to mV with (X - baseline) / gain, both given in the record's header.",
+        f"X has {found}. {EXPECTED_SPAN}: convert the scale to mV with (X - baseline) / gain, both given in "
+        "the record's header.",
         ECGWarning,
         stacklevel=3,
     )
+
+
+def implausible_span(spread: np.ndarray) -> str | None:
+    """Return how far leads span, in words, where that is hardly millivolts; flat leads do not count."""
+    shown = spread[spread > FLAT_RANGE]
+    typical = float(np.median(shown)) if len(shown) else PLAUSIBLE_RANGE[0]
+    if PLAUSIBLE_RANGE[0] <= typical <= PLAUSIBLE_RANGE[1]:
+        return None
+    return f"leads that span {typical:.3g} (median, peak to peak)"

@@ -135,8 +135,10 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
 
     normal_class : label, "auto" or None, default="auto"
         Class that stands for the absence of an abnormality, where `y` has one label an ECG. "auto" takes the
-        label that means normal in the usual spellings ("N", "normal", "SR", ..., 0 and False). None: every
-        class is marked by a map of its own. Multilabel `y` needs none: no label is normal.
+        label that means normal in the usual spellings ("N", "normal", "SR", ..., 0 and False), if just one
+        does. None: every class is marked by a map of its own. Multilabel `y` needs none: no label is normal.
+        `VotingClassifier` and `StackingClassifier` hand on labels as 0, 1, ... in alphabetical order, in
+        which "auto" takes the first for normal: give the number of the normal one.
 
     class_weight : dict, list of dict, "balanced" or None, default=None
         Weights of the classes as in scikit-learn; for multilabel `y` a list of ``{0: ..., 1: ...}``, one
@@ -489,6 +491,9 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
     ) -> Self:
         """Train for one pass over some more ECGs, at a constant learning rate and without early stopping.
 
+        The intercept, and the thresholds of `locate` where a class is both there and not, are learned anew of
+        these ECGs alone: give enough of them, with classes as frequent as they are elsewhere.
+
         Parameters
         ----------
         X : array-like of shape (n_samples, n_leads, n_timesteps) or (n_samples, n_timesteps)
@@ -738,7 +743,9 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
             raise ValueError(
                 f"y must have the columns of the first call, {self.classes_.tolist()}, got {names.tolist()}."
             )
-        weight = _check_sample_weight(sample_weight, ecgs, dtype=np.float64, ensure_non_negative=True)
+        weight = _check_sample_weight(
+            sample_weight, ecgs, dtype=np.float64, copy=True, ensure_non_negative=True
+        )
         if not weight.any():
             raise ValueError("sample_weight must not be zero for all ECGs.")
         patients = check_groups(groups, len(ecgs))

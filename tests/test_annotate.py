@@ -24,6 +24,7 @@ from skecgattn import AttentionECGClassifier
 from skecgattn.beats import N_RHYTHM, N_WAVES
 from skecgattn.datasets import make_ecg
 from skecgattn.datasets._wfdb import quiet_wfdb
+from skecgattn.exceptions import ECGWarning
 from skecgattn.preprocessing import Resampler, resample
 from skecgattn.records import (
     Record,
@@ -97,6 +98,14 @@ def assert_same_later(whole, cropped, by):
     np.testing.assert_array_equal(one["sample"], two["sample"] + by)
     assert (one["label"].to_numpy() == two["label"].to_numpy()).mean() > 0.999  # a score may be the threshold
     np.testing.assert_allclose(one["score"], two["score"], atol=2e-4)
+
+
+@pytest.mark.parametrize(("factor", "spans"), [(1e3, r"1\..*e\+03"), (1e-3, "0.00")])
+def test_recordings_in_another_unit_are_told(model, ecg, factor, spans):
+    start = [ecg[0][:, : 60 * RATE] * factor, np.full((2, 20 * RATE), np.nan)]
+    wrong = Record.from_array(np.concatenate(start, axis=1), RATE, LEADS, name="other")
+    with pytest.warns(ECGWarning, match=rf"Record other has leads that span {spans}.*units="):
+        annotate(model, wrong)
 
 
 # --- beats

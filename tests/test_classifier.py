@@ -21,6 +21,7 @@ from skorch.callbacks import Callback, Checkpoint
 
 from skecgattn import AttentionECGClassifier
 from skecgattn._build import make_front_end
+from skecgattn._labels import Labels
 from skecgattn._thresholds import NOTHING_LEARNED
 from skecgattn.beats import BEAT_DTYPE, N_RHYTHM, N_WAVES
 from skecgattn.beats._heartbeat_network import trained_network
@@ -170,6 +171,36 @@ def test_any_label_type(binary, no, yes):
     assert clf.map_labels_ == ([no, yes] if no == 3 else [yes])
     assert all(type(label) in (str, int, float, bool) for label in clf.map_labels_)
     assert clf.segment(X[:2], target=yes).shape == (2, X.shape[2])
+
+
+@pytest.mark.parametrize(
+    ("no", "normal"),
+    [
+        ("Normal sinus rhythm", True),
+        ("Sinus_Rhythm", True),
+        ("426783006", True),
+        ("no PVC", True),
+        ("none", True),
+        ("nodal", False),
+    ],
+)
+def test_usual_spellings_of_normal(no, normal):
+    labels = Labels.learn(np.array([no, "PVC"] * 3), normal_class="auto")
+    assert labels.abnormal == (["PVC"] if normal else sorted([no, "PVC"]))
+
+
+def test_indicators_are_0_and_1(multilabel):
+    X, y, _ = multilabel
+    for wrong in (2 * y - 1, y + 1, 2 * y):
+        with pytest.raises(ValueError, match="y must be an indicator matrix of 0 and 1, got the values"):
+            small(max_epochs=1).fit(X, wrong)
+    clf = small(max_epochs=1, early_stopping=False).fit(X, y)
+    with pytest.raises(ValueError, match="y must be an indicator matrix of 0 and 1"):
+        clf.partial_fit(X, 2 * y - 1)
+    with pytest.raises(
+        ValueError, match=r"normal_class must be 'auto' or None for multilabel y, .*; got 'N'"
+    ):
+        small(normal_class="N").fit(X, y)
 
 
 def test_labels_do_not_change_the_result(binary):

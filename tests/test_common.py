@@ -310,6 +310,16 @@ def test_voting(data):
     assert list(hard.transform(X).columns) == hard.get_feature_names_out().tolist()
 
 
+def test_voting_needs_the_number_of_the_normal_class(data):
+    X, y, _ = data
+    beats = np.where(y == "V", "PVC", "SR")  # the first in the alphabet is abnormal
+    member = clone(small).set_params(normal_class=1)
+    voting = VotingClassifier([("a", member)], voting="soft").fit(X, beats)
+    direct = clone(small).fit(X, beats)
+    assert (voting.estimators_[0].map_labels_, direct.map_labels_) == ([0], ["PVC"])
+    np.testing.assert_array_equal(voting.estimators_[0].segment(X), direct.segment(X))
+
+
 def test_stacking(data):
     X, y, _ = data
     members = [("a", small), ("b", clone(small).set_params(width=2))]

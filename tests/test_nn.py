@@ -5,6 +5,8 @@ import pytest
 import torch
 from sklearn.base import clone
 
+from skecgattn import AttentionECGClassifier
+from skecgattn.datasets import make_ecg
 from skecgattn.nn import (
     CLASSIFIERS,
     OBJECTIVES,
@@ -373,6 +375,24 @@ def test_evidence_of_any_beat():
 # --- task and objectives --------------------------------------------------------------------------
 
 SOFTMAX = Task(multilabel=False, normal=0, marked=(1, 2))
+
+
+@pytest.mark.parametrize(
+    ("objective", "message"),
+    [
+        (Evidence(area=-1), "area of Evidence must be 0 or more, got -1"),
+        (Evidence(whole="x"), "whole of Evidence must be 0 or more, got 'x'"),
+        (Evidence(random=float("nan")), "random of Evidence must be 0 or more, got nan"),
+        (MultipleInstance(top=0), r"top of MultipleInstance must be in \(0, 1\], got 0"),
+        (MultipleInstance(top=None), r"top of MultipleInstance must be in \(0, 1\], got None"),
+    ],
+)
+def test_objectives_are_checked_before_training(objective, message):
+    X, y, *_ = make_ecg(8, sampling_rate=128, duration=3, random_state=0)
+    with pytest.raises(ValueError, match=message):
+        AttentionECGClassifier(128, objective=objective, max_epochs=1).fit(X, y)
+
+
 NO_NORMAL = Task(multilabel=False, normal=None, marked=(0, 1, 2))
 MULTILABEL = Task(multilabel=True, normal=None, marked=(0, 1, 2))
 

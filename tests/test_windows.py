@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.utils import Bunch
 
@@ -44,6 +45,24 @@ def test_positions_and_half_open_windows():
     assert [b["sample"].tolist() for b in beats] == [[10, 199], [0, 199], [50], [0, 10], [], []]
     assert [b["symbol"].tolist() for b in beats] == [["N", "V"], ["A", "a"], ["E"], ["/", "F"], [], []]
     assert y.tolist() == [[0, 1], [1, 0], [0, 1], [0, 0], [0, 0], [0, 0]]
+
+
+@pytest.mark.parametrize(
+    ("patient", "group"),
+    [
+        (None, "a"),
+        (float("nan"), "a"),
+        (pd.NA, "a"),
+        (1.0, "1"),
+        (1, "1"),
+        ("1", "1"),
+        (np.float64(2.5), "2.5"),
+    ],
+)
+def test_patients_that_are_missing_or_numbers(patient, group):
+    known = record([])
+    known.patient = patient
+    assert make_windows(known, window=5)[2].tolist() == [group] * 2
 
 
 def test_overlap_and_fractional_step():

@@ -8,6 +8,7 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from sklearn.utils import Bunch
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
@@ -76,7 +77,8 @@ def make_windows(
         Indicator matrix (int64) for "multilabel"; labels (str) for "frequent"; what the callable returned.
 
     groups : ndarray of shape (n_windows,), str
-        Patient of each window, for splits in which no patient straddles.
+        Patient of each window, for splits in which no patient straddles; the name of the record where it has
+        none (None, NaN), as if it were of a patient of its own.
 
     beats : object ndarray of shape (n_windows,)
         The truth, for scoring only: for each window a structured array with ``sample`` (int64, index in the
@@ -142,7 +144,7 @@ def make_windows(
                 continue
             kept[-1].append(start)
             labels.append(value)
-            groups.append(str(record.patient))
+            groups.append(_patient(record))
             truth.append(inside)
     if not labels:
         raise ValueError("No window is left: label returned None for all of them.")
@@ -153,6 +155,15 @@ def make_windows(
         for start in record_starts:
             next(row)[:] = record.signal[:, start : start + length]
     return X, np.asarray(labels), np.asarray(groups), as_objects(truth)
+
+
+def _patient(record: Bunch) -> str:
+    """Return the patient of a record; its name where none is known, and 1 for 1.0."""
+    patient = record.patient
+    if pd.isna(patient):
+        return str(record.name)
+    whole = isinstance(patient, Real) and float(patient).is_integer()
+    return str(int(patient) if whole else patient)
 
 
 def as_objects(arrays: Sequence[np.ndarray]) -> np.ndarray:

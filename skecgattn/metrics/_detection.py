@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import Bunch
 from sklearn.utils._param_validation import Interval, Options, StrOptions, validate_params
 
+from .._aami import AAMI_CLASSES
 from ._annotations import IGNORED, POSITIVE, beat_roles, flatten, resolve_label
 
 
@@ -219,9 +220,9 @@ def beat_detection(
     pred_window, pred_sample, pred_label = flatten(beats_pred, "label", "beats_pred")
     wanted = label if predicted_label is None and isinstance(label, str) else predicted_label
     unnamed = predicted_label is None and isinstance(label, str) and len(pred_label) > 0
-    if unnamed and not any(isinstance(one, str) for one in pred_label):
+    if unnamed and not any(isinstance(one, str) and one in AAMI_CLASSES for one in pred_label):
         raise ValueError(
-            f"predicted_label must be given where beats_pred have other labels than strings, such as "
+            f"predicted_label must be given where the labels of beats_pred are no AAMI classes, such as "
             f"{pred_label[0]!r}; got None, with label={label!r}."
         )
     if wanted is not None:

@@ -57,6 +57,9 @@ class Parameterised:
             setattr(self, name, value)
         return self
 
+    def _check(self) -> None:
+        """Refuse values that mean nothing, when training begins."""
+
     def __repr__(self) -> str:
         values = ", ".join(f"{name}={value!r}" for name, value in self.get_params().items())
         return f"{type(self).__name__}({values})"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from numbers import Real
 
 import torch
 from torch import Tensor, nn
@@ -236,6 +237,11 @@ class Evidence(Objective):
         self.whole = whole
         self.random = random
 
+    def _check(self) -> None:
+        for name, value in self.get_params().items():
+            if not isinstance(value, Real) or not 0 <= float(value) < float("inf"):
+                raise ValueError(f"{name} of {type(self).__name__} must be 0 or more, got {value!r}.")
+
     def __call__(
         self, network: JointNetwork, x: Tensor, heartbeats: Tensor | None, target: Tensor, task: Task
     ) -> Tensor:
@@ -293,6 +299,10 @@ class MultipleInstance(Objective):
 
     def __init__(self, top: float = 0.05) -> None:
         self.top = top
+
+    def _check(self) -> None:
+        if not isinstance(self.top, Real) or not 0 < float(self.top) <= 1:
+            raise ValueError(f"top of {type(self).__name__} must be in (0, 1], got {self.top!r}.")
 
     def __call__(
         self, network: JointNetwork, x: Tensor, heartbeats: Tensor | None, target: Tensor, task: Task

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -15,8 +16,9 @@ from sklearn.utils.validation import check_is_fitted
 from skecgattn._frontend import Channels, FrontEnd
 from skecgattn._model_file import classifier_of
 from skecgattn._reading import in_ecg_time
-from skecgattn._validation import keeps_leads, lead_names_of
+from skecgattn._validation import EXPECTED_SPAN, implausible_span, keeps_leads, lead_names_of
 from skecgattn.classifier import AttentionECGClassifier
+from skecgattn.exceptions import ECGWarning
 from skecgattn.preprocessing import resample
 from skecgattn.records._batches import Batch
 from skecgattn.records._readability import judge
@@ -26,6 +28,9 @@ from skecgattn.training import numpy_dtype
 
 DEFAULT_WINDOW = 10.0
 """Seconds, where the model does not know the length that it was trained on."""
+
+JUDGED_WINDOWS = 10
+"""Windows that tell whether a recording is in millivolts."""
 
 NORMAL_LABEL = "N"
 """Label of heartbeats that are not abnormal, where the model has no normal class."""
@@ -77,6 +82,7 @@ class ModelReader:
                 f"model needs at least {shortest:g} s."
             )
         self.length = min(round(self.seconds * self.rate), record.n_timesteps)
+        _warn_of_units(self.record, self.length)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what other processes get: neither the recording nor what only training needs."""
@@ -128,6 +134,23 @@ class ModelReader:
         """Return the model's front end for ECGs of the recording's rate."""
         front_end = self.classifier._front_end
         return dataclasses.replace(front_end, sampling_rate=self.rate, resample_to=front_end.rate)
+
+
+def _warn_of_units(record: Record, length: int) -> None:
+    """Warn of a recording that is hardly in millivolts, by some of its windows."""
+    starts = np.linspace(0, record.n_timesteps - length, JUDGED_WINDOWS).astype(int)
+    windows = [record.read(start, start + length) for start in np.unique(starts).tolist()]
+    known = [np.where(np.isfinite(window), window, np.nan) for window in windows]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # leads without a sample
+        spread = np.stack([np.nanmax(window, axis=1) - np.nanmin(window, axis=1) for window in known])
+    if (found := implausible_span(spread)) is not None:
+        warnings.warn(
+            f"Record {record.name} has {found}. {EXPECTED_SPAN}: give the unit that the file is in, "
+            "units=..., or convert the samples.",
+            ECGWarning,
+            stacklevel=4,
+        )
 
 
 def beat_labels(classifier: AttentionECGClassifier) -> tuple:
