@@ -271,15 +271,19 @@ def _check_classes(y: NDArray, classes: ArrayLike | None) -> NDArray:
     return found
 
 
+def means_normal(label: Any) -> bool:
+    """Tell whether a label stands for the absence of an abnormality in a usual spelling."""
+    spelled = " ".join(str(label).lower().replace("_", " ").split())
+    return spelled in NORMAL_LABELS or spelled in ("0.0", "-1") or spelled.startswith("no ")
+
+
 def _find_normal(classes: NDArray, normal_class: Any) -> int | None:
     """Return the index of the class that stands for the absence of an abnormality."""
     if normal_class is None:
         return None
     labels = classes.tolist()
     if isinstance(normal_class, str) and normal_class == "auto":
-        spelled = [" ".join(str(label).lower().replace("_", " ").split()) for label in labels]
-        spelled = ["0" if label in ("0.0", "-1") else label for label in spelled]
-        found = [k for k, label in enumerate(spelled) if label in NORMAL_LABELS or label.startswith("no ")]
+        found = [k for k, label in enumerate(labels) if means_normal(label)]
         return found[0] if len(found) == 1 else None
     found = [k for k, label in enumerate(labels) if label == normal_class]
     if not found:

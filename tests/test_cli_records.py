@@ -18,7 +18,7 @@ from skecgattn import records
 from skecgattn.cli import _cross_validation, app
 from skecgattn.cli._cross_validation import cross_validate
 from skecgattn.cli._inputs import list_records
-from skecgattn.cli._training_data import read_labels
+from skecgattn.cli._training_data import TrainingSet, read_labels
 from skecgattn.datasets import make_ecg
 from skecgattn.datasets._wfdb import quiet_wfdb
 from skecgattn.records import evaluate_annotations, read_record
@@ -112,6 +112,29 @@ def test_train_on_a_table_of_labels(archive, tmp_path):
     assert "1 of 7 labelled records are not to be had" in result.stderr
     told = json.loads(invoke("info", tmp_path / "m.skecg", "--json").stdout)
     assert (told["classes"], told["normal_class"]) == (["PVC", "normal"], "normal")
+
+
+def test_train_takes_the_normal_label_that_it_is_told(archive, tmp_path):
+    rows = ["record,label", *(f"r{k},{'PVC' if k % 2 else 'unremarkable'}" for k in range(6))]
+    (tmp_path / "labels.csv").write_text("\n".join(rows))
+    options = ["--labels", tmp_path / "labels.csv", "--folds", 0, "--epochs", 1, "--window", 5]
+    options += ["--output", tmp_path / "m.skecg"]
+    result = invoke("train", archive, *options)
+    assert "no label is known to mean normal: each of PVC, unremarkable gets a map" in result.stderr
+    result = invoke("train", archive, *options, "--normal", "unremarkable")
+    assert "normal" not in result.stderr
+    told = json.loads(invoke("info", tmp_path / "m.skecg", "--json").stdout)
+    assert (told["map_labels"], told["normal_class"]) == (["PVC"], "unremarkable")
+    result = invoke("train", archive, *options, "--normal", "well", code=2)
+    assert "--normal must be one of the labels PVC, unremarkable, got well" in result.stderr
+
+
+def test_a_normal_label_gets_no_column(archive):
+    labels = [frozenset({"PVC", "AF"}), frozenset({"well"}), frozenset({"AF"})]
+    data = TrainingSet(np.zeros((3, 1, 9)), labels, np.arange(3), 180.0, ("I",), 3)
+    assert list(data.y.columns) == ["AF", "PVC", "well"]
+    data.normal = "well"
+    assert list(data.y.columns) == ["AF", "PVC"]
 
 
 def test_train_on_diagnosis_codes_with_mixed_rates(archive, tmp_path):

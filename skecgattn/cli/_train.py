@@ -84,6 +84,13 @@ def train(
             show_default=False,
         ),
     ] = None,
+    normal: Annotated[
+        str | None,
+        typer.Option(
+            help="Label of ECGs without an abnormality, if none of the usual ones (N, normal, SR).",
+            show_default=False,
+        ),
+    ] = None,
     folds: Annotated[int, typer.Option(min=0, help="Folds of patients to cross-validate; 0: none.")] = 5,
     epochs: Annotated[
         int | None,
@@ -119,6 +126,7 @@ def train(
             patients=patients,
             leads=split(leads),
             window=window,
+            normal=normal,
             quiet=quiet,
         )
         from .. import save
@@ -171,6 +179,7 @@ def _read(
     patients: Path | None,
     leads: list[str],
     window: float | None,
+    normal: str | None,
     quiet: bool,
 ) -> TrainingSet:
     from . import _training_data as source
@@ -204,10 +213,14 @@ def _read(
             )
         else:
             if labels is None:
-                chosen, given = source.labels_from_dx(records, wanted)
+                chosen, given = source.labels_from_dx(records, wanted, normal)
             else:
                 chosen, given = source.labels_from_table(records, folder, table)
             data = source.from_record_labels(chosen, given, window=window, patients=known, watch=watch)
+    found = sorted(set().union(*data.labels))
+    if normal is not None and normal not in found:
+        raise ValueError(f"--normal must be one of the labels {', '.join(found)}, got {normal}")
+    data.normal = normal
     unnamed = [record.name for record in records if not (known.get(record.name) or record.patient)]
     if len(unnamed) == len(records):
         note("patients are not named: every record is taken for a patient of its own (--patients names them)")
@@ -238,7 +251,15 @@ def _model(
     )
     seconds = data.X.shape[2] / data.sampling_rate
     n_timesteps = round(seconds * (model.resample_to or data.sampling_rate))
-    labels = Labels.learn(np.asarray(data.y), normal_class=model.normal_class)
+    y = np.asarray(data.y)
+    if y.ndim == 1 and data.normal in y.tolist():
+        model.set_params(normal_class=data.normal)
+    labels = Labels.learn(y, normal_class=model.normal_class)
+    if not labels.has_nothing:
+        note(
+            f"no label is known to mean normal: each of {few([str(one) for one in labels.classes])} gets a "
+            "map of its own (--normal names the normal one)"
+        )
     chosen = choose_epochs(epochs or "auto", len(data.X), n_timesteps, has_nothing=labels.has_nothing)
     return model.set_params(max_epochs=chosen)
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sklearn.utils import Bunch
 
 from .._aami import AAMI_CLASSES
-from .._labels import NORMAL_LABELS
+from .._labels import means_normal
 from .._words import counted, few
 from ..datasets import make_windows
 from ..preprocessing import resample
@@ -56,6 +56,8 @@ class TrainingSet:
     sampling_rate: float
     lead_names: tuple[str, ...]
     n_records: int
+    normal: str | None = None
+    """The label of ECGs without an abnormality, where its spelling does not tell."""
 
     @property
     def y(self) -> NDArray | pd.DataFrame:
@@ -63,7 +65,7 @@ class TrainingSet:
         names = sorted(set().union(*self.labels))
         if all(len(labels) == 1 for labels in self.labels):
             return np.array([next(iter(labels)) for labels in self.labels])
-        names = [name for name in names if name.lower() not in NORMAL_LABELS]
+        names = [name for name in names if name != self.normal and not means_normal(name)]
         table = np.array([[int(name in labels) for name in names] for labels in self.labels])
         if len(names) == 1:
             return np.where(table[:, 0] > 0, names[0], "N")
@@ -290,7 +292,7 @@ def labels_from_table(
 
 
 def labels_from_dx(
-    records: Sequence[Record], codes: Mapping[str, str]
+    records: Sequence[Record], codes: Mapping[str, str], normal: str | None = None
 ) -> tuple[list[Record], list[frozenset[str]]]:
     """Label records by the codes of their header's ``#Dx:`` line.
 
@@ -311,7 +313,7 @@ def labels_from_dx(
     labels = [frozenset(codes[code] for code in given if code in codes) for given in diagnoses]
     if not any(labels):
         raise ValueError(f"no record has one of the codes; the most frequent: {listing}")
-    with_normal = any(name.lower() in NORMAL_LABELS for name in codes.values())
+    with_normal = any(name == normal or means_normal(name) for name in codes.values())
     if not with_normal:
         if len(set(codes.values())) == 1:
             labels = [given or frozenset({"N"}) for given in labels]
