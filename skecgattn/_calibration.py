@@ -50,12 +50,13 @@ def learn_levels(
     if samples.channels.heartbeats is None:
         return intercept, thresholds, []
     scores = reader.read_channels(samples.channels, (logits, maps)).scores
-    present = samples.target[:, list(task.marked)] >= 0.5
+    counted = np.flatnonzero(samples.weight > 0)
+    present, weight = samples.target[counted][:, list(task.marked)] >= 0.5, samples.weight[counted]
     learned, unmarked = thresholds.copy(), []
     for k, threshold in enumerate(thresholds):
-        of_map = [beats[:, k] for beats in scores]
-        learned[k] = learn_threshold(of_map, present[:, k], float(threshold))
-        if usual_highest(of_map, present[:, k]) < LOWEST:
+        of_map = [scores[row][:, k] for row in counted]
+        learned[k] = learn_threshold(of_map, present[:, k], float(threshold), weight=weight)
+        if usual_highest(of_map, present[:, k], weight=weight) < LOWEST:
             unmarked.append(k)
     return intercept, learned, unmarked
 

@@ -22,7 +22,11 @@ NOTHING_LEARNED = 0.5
 
 
 def learn_threshold(
-    scores: list[NDArray[np.float64]], present: NDArray[np.bool_], before: float = NOTHING_LEARNED
+    scores: list[NDArray[np.float64]],
+    present: NDArray[np.bool_],
+    before: float = NOTHING_LEARNED,
+    *,
+    weight: NDArray[np.float64] | None = None,
 ) -> float:
     """Learn the threshold of one class from labels alone.
 
@@ -39,26 +43,44 @@ def learn_threshold(
         Whether each ECG has the label.
     before : float, default=0.5
         What is kept where ECGs with the label, or beats without it, are missing.
+    weight : ndarray of shape (n_samples,), optional
+        Weights of the ECGs, above 0, of which each of their beats has as much. None: all alike.
 
     Returns
     -------
     threshold : float
     """
     normal = np.concatenate([np.empty(0), *(beats for beats, label in zip(scores, present) if not label)])
-    highest = usual_highest(scores, present)
+    highest = usual_highest(scores, present, weight=weight)
     if np.isnan(highest) or not len(normal):
         return before
-    quiet = float(np.quantile(normal, 1 - FALSE_ALARMS))
+    lengths = [0 if label else len(beats) for beats, label in zip(scores, present)]
+    quiet = _quantile(normal, 1 - FALSE_ALARMS, np.empty(0) if weight is None else np.repeat(weight, lengths))
     if highest < LOWEST:
         return max(LOWEST, quiet)
     low, high = highest * np.array(THRESHOLD_RANGE)
     return max(LOWEST, float(np.clip(quiet, low, high)))
 
 
-def usual_highest(scores: list[NDArray[np.float64]], present: NDArray[np.bool_]) -> float:
+def usual_highest(
+    scores: list[NDArray[np.float64]],
+    present: NDArray[np.bool_],
+    *,
+    weight: NDArray[np.float64] | None = None,
+) -> float:
     """Return the median of the highest scores of ECGs with the label, NaN where there are none."""
-    highest = [beats.max() for beats, label in zip(scores, present) if label and len(beats)]
-    return float(np.median(highest)) if highest else float("nan")
+    rows = [row for row, beats in enumerate(scores) if present[row] and len(beats)]
+    if not rows:
+        return float("nan")
+    highest = np.array([scores[row].max() for row in rows])
+    return _quantile(highest, 0.5, np.empty(0) if weight is None else weight[rows])
+
+
+def _quantile(values: NDArray[np.float64], share: float, weight: NDArray[np.float64]) -> float:
+    """Return a quantile of values; where weights differ, the first value that reaches the share."""
+    if len(weight) == 0 or (weight == weight[0]).all():
+        return float(np.quantile(values, share))
+    return float(np.quantile(values, share, weights=weight, method="inverted_cdf"))
 
 
 def check_thresholds(

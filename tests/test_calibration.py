@@ -107,3 +107,27 @@ def test_threshold_where_most_ecgs_with_the_label_score_nothing():
     scores = [np.full(4, 1e-9), np.full(4, 1e-9), np.full(4, 0.9), np.full(4, 0.4)]
     assert learn_threshold(scores, present) == pytest.approx(0.4)
     assert learn_threshold([np.full(4, 1e-9)] * 4, present) == LOWEST
+
+
+def test_thresholds_count_beats_by_the_weight_of_their_ecg():
+    present = np.array([True, True, False, False])
+    scores = [np.array([0.9, 0.1]), np.full(2, 0.8), np.full(1000, 0.2), np.full(1000, 0.6)]
+    alike = learn_threshold(scores, present)
+    assert alike == pytest.approx(0.6)
+    assert learn_threshold(scores, present, weight=np.full(4, 3.0)) == alike
+    # an ECG whose label is not trusted is as if it were not there
+    doubted = learn_threshold(scores, present, weight=np.array([1, 1, 1, 1e-9]))
+    assert doubted == pytest.approx(learn_threshold(scores[:3], present[:3])) == pytest.approx(0.2)
+    low = learn_threshold([np.full(2, 0.01), *scores[1:]], present, weight=np.array([1, 1e-9, 1, 1]))
+    assert low == pytest.approx(0.01)  # not above the usual highest score of ECGs with the label
+
+
+def test_ecgs_without_weight_do_not_count_in_what_is_learned(ecgs):
+    X, y = ecgs
+    weight = np.where(np.arange(len(y)) % 4, 1.0, 0.0)
+    clf = classifier(objective="evidence").partial_fit(X, y, sample_weight=weight)
+    thresholds = clf.thresholds_
+    assert np.isfinite(thresholds).all()
+    wrong = np.where(weight > 0, y, np.where(y == "N", "V", "N"))
+    again = classifier(objective="evidence").partial_fit(X, wrong, sample_weight=weight)
+    np.testing.assert_array_equal(again.thresholds_, thresholds)
