@@ -180,17 +180,17 @@ def _of_chance(chance: dict[str, float], name: str) -> str:
 
 def without_232(results: dict[str, list[dict[str, Any]]]) -> list[str]:
     """Return the lines of a table: S beats outside of the record that holds most of them."""
-    located = {method: rows for method, rows in results.items() if "beats" in rows[0]}
     points = ("pointing game", "pointing game, chance")
     names = ("sensitivity", "positive predictivity", "F1", "F1, chance")
     body = [
         [
-            method,
+            f"{method} + {source}" if source else method,
             len(rows),
-            *(cell(rows, "maps", "", "S without 232", name) for name in points),
+            *(cell(rows, "maps", source, "S without 232", name) for name in points),
             *(cell(rows, "beats", "S without 232", name) for name in names),
         ]
-        for method, rows in located.items()
+        for method, rows in results.items()
+        for source in rows[0]["maps"]
     ]
     header = ["method", "seeds", *points, *names]
     return ["### S, without record 232", "", *markdown(header, body), ""] if body else []

@@ -64,13 +64,18 @@ def _reads_beats(segmenter: Any) -> bool:
 
     The pause after a premature beat tells as much as the early beat itself, and marking it is enough.
     """
-    made = segmenter.func if isinstance(segmenter, partial) else segmenter
+    made = _inside(segmenter)
     return made in ("auto", "beat") or getattr(made, "reads_beats", False)
+
+
+def _inside(network: Any) -> Any:
+    """Return what a partial calls; anything else as it is."""
+    return network.func if isinstance(network, partial) else network
 
 
 def _is_beat_segmenter(segmenter: Any) -> bool:
     """Tell whether it is the "beat" segmenter's class, one derived from it, or a partial of either."""
-    made = segmenter.func if isinstance(segmenter, partial) else segmenter
+    made = _inside(segmenter)
     return isinstance(made, type) and issubclass(made, BeatSegmenter)
 
 

@@ -92,7 +92,6 @@ class Labels:
                 "of class labels. Wrap the estimator in sklearn.multioutput.MultiOutputClassifier."
             )
         if kind == "multilabel-indicator":
-            _check_indicators(y)
             if normal_class is not None and not (isinstance(normal_class, str) and normal_class == "auto"):
                 raise ValueError(
                     "normal_class must be 'auto' or None for multilabel y, in which no label means normal; "

@@ -104,7 +104,9 @@ def assert_same_later(whole, cropped, by):
 def test_recordings_in_another_unit_are_told(model, ecg, factor, spans):
     start = [ecg[0][:, : 60 * RATE] * factor, np.full((2, 20 * RATE), np.nan)]
     wrong = Record.from_array(np.concatenate(start, axis=1), RATE, LEADS, name="other")
-    with pytest.warns(ECGWarning, match=rf"Record other has leads that span {spans}.*units="):
+    with pytest.warns(
+        ECGWarning, match=rf"Record other has leads that span {spans}.*read_record the file's units"
+    ):
         annotate(model, wrong)
 
 

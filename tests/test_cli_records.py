@@ -129,7 +129,7 @@ def test_train_takes_the_normal_label_that_it_is_told(archive, tmp_path):
     assert "--normal must be one of the labels PVC, unremarkable, got well" in result.stderr
 
 
-def test_a_normal_label_gets_no_column(archive):
+def test_a_normal_label_gets_no_column():
     labels = [frozenset({"PVC", "AF"}), frozenset({"well"}), frozenset({"AF"})]
     data = TrainingSet(np.zeros((3, 1, 9)), labels, np.arange(3), 180.0, ("I",), 3)
     assert list(data.y.columns) == ["AF", "PVC", "well"]

@@ -10,6 +10,7 @@ import pytest
 from matplotlib.colors import to_rgb
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
@@ -377,6 +378,18 @@ def test_bad_axes_and_estimators_are_named():
     for display in (AttentionMapDisplay, BeatGalleryDisplay):
         with pytest.raises(TypeError, match="estimator must have a method"):
             display.from_estimator(BaseEstimator(), X)
+
+
+@pytest.mark.parametrize("display", [AttentionMapDisplay, BeatGalleryDisplay])
+def test_searches_are_drawn_by_their_best_estimator(display):
+    X, y, *_ = make_ecg(12, sampling_rate=RATE, classes=["V"], label="frequent", random_state=0)
+    clf = AttentionECGClassifier(RATE, width=2, max_epochs=1, random_state=0)
+    search = GridSearchCV(clf, {"lr": [1e-3]}, cv=2).fit(X, y)
+    drawn, best = (display.from_estimator(one, X) for one in (search, search.best_estimator_))
+    assert len(drawn.figure_.axes) == len(best.figure_.axes)
+    for one, other in zip(drawn.figure_.axes, best.figure_.axes):
+        for line, same in zip(one.lines, other.lines, strict=True):
+            np.testing.assert_array_equal(line.get_ydata(), same.get_ydata())
 
 
 def test_gallery_aligns_beats_on_the_r_peak_by_class():

@@ -146,6 +146,10 @@ def test_detection_refuses_labels_that_cannot_be_the_class():
         metrics.beat_detection(true, numbered, label="V", sampling_rate=100)
     assert metrics.beat_detection(true, numbered, label="V", sampling_rate=100, predicted_label=1).f1 == 1
     assert metrics.beat_detection(true, numbered, label=("V",), sampling_rate=100).f1 == 1
+    named = [located((100, "PVC"))]
+    with pytest.raises(ValueError, match="such as 'PVC'"):
+        metrics.beat_detection(true, named, label="V", sampling_rate=100)
+    assert metrics.beat_detection(true, named, label="V", sampling_rate=100, predicted_label="PVC").f1 == 1
     # another class alone is no mistake
     assert metrics.beat_detection(true, [located((100, "S"))], label="V", sampling_rate=100).fn == 1
     with pytest.raises(ValueError, match=r"ignore must hold WFDB beat symbols as strings; got \('F', 2\)"):

@@ -376,6 +376,9 @@ def test_evidence_of_any_beat():
 
 SOFTMAX = Task(multilabel=False, normal=0, marked=(1, 2))
 
+NO_NORMAL = Task(multilabel=False, normal=None, marked=(0, 1, 2))
+MULTILABEL = Task(multilabel=True, normal=None, marked=(0, 1, 2))
+
 
 @pytest.mark.parametrize(
     ("objective", "message"),
@@ -391,10 +394,6 @@ def test_objectives_are_checked_before_training(objective, message):
     X, y, *_ = make_ecg(8, sampling_rate=128, duration=3, random_state=0)
     with pytest.raises(ValueError, match=message):
         AttentionECGClassifier(128, objective=objective, max_epochs=1).fit(X, y)
-
-
-NO_NORMAL = Task(multilabel=False, normal=None, marked=(0, 1, 2))
-MULTILABEL = Task(multilabel=True, normal=None, marked=(0, 1, 2))
 
 
 def test_loss_is_torchs_cross_entropy():

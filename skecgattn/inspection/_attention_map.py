@@ -176,7 +176,7 @@ class AttentionMapDisplay:
         Parameters
         ----------
         estimator : fitted estimator
-            Has a method ``segment``; or a fitted `Pipeline` that ends in such an estimator.
+            Has a method ``segment``; or a fitted `Pipeline` or search that ends in such an estimator.
         X : array-like of shape (n_samples, n_timesteps) or (n_samples, n_leads, n_timesteps)
             ECGs in mV.
         sample : int, default=0

@@ -115,8 +115,8 @@ class BeatGalleryDisplay:
         Parameters
         ----------
         estimator : fitted estimator
-            Has a method ``locate``; or a fitted `Pipeline` that ends in such an estimator. Excerpts are of
-            the ECG before a pipeline's transformers.
+            Has a method ``locate``; or a fitted `Pipeline` or search that ends in such an estimator. Excerpts
+            are of the ECG before a pipeline's transformers.
         X : array-like of shape (n_samples, n_timesteps) or (n_samples, n_leads, n_timesteps)
             ECGs in mV.
         sampling_rate : float, default=None

@@ -84,6 +84,11 @@ def _summary(counts: NDArray, groups: NDArray, average: str, zero_division: floa
     return Bunch(**total, **means)
 
 
+def counted_label(label: str | Sequence[str], predicted_label: Any) -> Any:
+    """Return the label that located beats must have to count; None: any."""
+    return label if predicted_label is None and isinstance(label, str) else predicted_label
+
+
 def _chance_counts(window: NDArray, role: NDArray, n_predictions: NDArray) -> NDArray:
     """Return the expected counts when each window's predictions are dealt out to its beats at random."""
     n_samples = len(n_predictions)
@@ -218,11 +223,11 @@ def beat_detection(
     window, sample, symbol = flatten(beats_true, "symbol", "beats_true")
     role = beat_roles(symbol, *resolve_label(label, ignore))
     pred_window, pred_sample, pred_label = flatten(beats_pred, "label", "beats_pred")
-    wanted = label if predicted_label is None and isinstance(label, str) else predicted_label
-    unnamed = predicted_label is None and isinstance(label, str) and len(pred_label) > 0
-    if unnamed and not any(isinstance(one, str) and one in AAMI_CLASSES for one in pred_label):
+    wanted = counted_label(label, predicted_label)
+    known = [one for one in pred_label if isinstance(one, str) and one in AAMI_CLASSES]
+    if predicted_label is None and wanted is not None and len(pred_label) and not known:
         raise ValueError(
-            f"predicted_label must be given where the labels of beats_pred are no AAMI classes, such as "
+            "predicted_label must be given where the labels of beats_pred are no AAMI classes, such as "
             f"{pred_label[0]!r}; got None, with label={label!r}."
         )
     if wanted is not None:

@@ -159,7 +159,8 @@ def mask_leakage(
     Raises
     ------
     ValueError
-        If lengths differ, `y` has one class only, or a training fold lacks a class.
+        If lengths differ, `y` has one class only, there are fewer patients than folds, or a training fold
+        lacks a class.
 
     References
     ----------

@@ -14,7 +14,7 @@ from sklearn.utils.metadata_routing import MetadataRequest
 
 from .._unpack import unpack
 from ._annotations import resolve_label
-from ._detection import beat_detection
+from ._detection import beat_detection, counted_label
 from ._localisation import attention_mass, map_iou, pointing_game, rank_accuracy
 from ._ranking import map_auroc, map_average_precision
 
@@ -127,9 +127,8 @@ class _BeatScorer(_BeatsScorer):
                 f"sampling_rate of the scorer is {expected}, but {type(locator).__name__} locates beats in "
                 f"ECGs of {rate} Hz. Steps before it must leave the sampling rate of X, and of beats, alone."
             )
-        wanted, known = self.options["predicted_label"], getattr(locator, "map_labels_", None)
-        if wanted is None and isinstance(self.label, str):
-            wanted = self.label
+        wanted = counted_label(self.label, self.options["predicted_label"])
+        known = getattr(locator, "map_labels_", None)
         if known is not None and wanted is not None and wanted not in list(known):
             raise ValueError(
                 f"predicted_label must be one of {list(known)}, the labels of the beats that "

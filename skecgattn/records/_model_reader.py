@@ -146,10 +146,10 @@ def _warn_of_units(record: Record, length: int) -> None:
         spread = np.stack([np.nanmax(window, axis=1) - np.nanmin(window, axis=1) for window in known])
     if (found := implausible_span(spread)) is not None:
         warnings.warn(
-            f"Record {record.name} has {found}. {EXPECTED_SPAN}: give the unit that the file is in, "
-            "units=..., or convert the samples.",
+            f"Record {record.name} has {found}. {EXPECTED_SPAN}: tell read_record the file's units, or "
+            "convert the samples.",
             ECGWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
 
 
