@@ -157,8 +157,10 @@ def keeps_leads(model: Any) -> bool:
 def lead_names_of(model: Any) -> list[str] | None:
     """Return the names of the leads that a model gets, None where they are unknown.
 
-    Those of a pipeline's last step are the names of what the steps before it make.
+    Those of a pipeline's last step are the names of what the steps before it make; a search has its best
+    estimator's.
     """
+    model = getattr(model, "best_estimator_", model)
     if not keeps_leads(model):
         return None
     names = getattr(model[-1] if isinstance(model, Pipeline) else model, "lead_names", None)

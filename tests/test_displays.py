@@ -383,9 +383,11 @@ def test_bad_axes_and_estimators_are_named():
 @pytest.mark.parametrize("display", [AttentionMapDisplay, BeatGalleryDisplay])
 def test_searches_are_drawn_by_their_best_estimator(display):
     X, y, *_ = make_ecg(12, sampling_rate=RATE, classes=["V"], label="frequent", random_state=0)
-    clf = AttentionECGClassifier(RATE, width=2, max_epochs=1, random_state=0)
+    clf = AttentionECGClassifier(RATE, width=2, lead_names=["a", "b"], max_epochs=1, random_state=0)
     search = GridSearchCV(clf, {"lr": [1e-3]}, cv=2).fit(X, y)
     drawn, best = (display.from_estimator(one, X) for one in (search, search.best_estimator_))
+    if display is AttentionMapDisplay:
+        assert drawn.lead_names == best.lead_names == ["a", "b"]
     assert len(drawn.figure_.axes) == len(best.figure_.axes)
     for one, other in zip(drawn.figure_.axes, best.figure_.axes):
         for line, same in zip(one.lines, other.lines, strict=True):
