@@ -28,6 +28,10 @@ def check_groups(groups: ArrayLike | None, n_samples: int) -> NDArray | None:
         )
     if missing.any():
         raise ValueError("groups must name the patient of every ECG, got a missing one.")
+    try:
+        np.unique(groups)
+    except TypeError:  # numbers and names: what cannot be sorted is numbered
+        return pd.factorize(groups)[0]
     return groups
 
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable
+from numbers import Real
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from sklearn import get_config
 from sklearn.base import OneToOneFeatureMixin
 from sklearn.exceptions import DataConversionWarning
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import column_or_1d, validate_data
 
+from skecgattn._warn import warn_user
 from skecgattn.exceptions import ECGWarning
 
 MIN_JUDGED_TIMESTEPS = 100  # a shorter 2-D row may be any table, so its scale and flatness are not judged
@@ -104,14 +106,14 @@ def check_ecg(
         X, y = validate_data(estimator, X, y, reset=reset, multi_output=True, **options)
         if y.ndim == 2 and y.shape[1] == 1:
             if unnamed:
-                warnings.warn(
+                warn_user(
                     f"y is a DataFrame of one column, {column!r}, which is read as class labels 0 and 1, not "
                     f"by its name. Give names, as in numpy.where(y[{column!r}] > 0, {column!r}, 'N'), or "
                     f"y[{column!r}] if 0 and 1 are meant.",
                     DataConversionWarning,
-                    stacklevel=3,
                 )
             y = column_or_1d(y, warn=not unnamed)
+        y = _indicators(y)
     else:
         X = validate_data(estimator, X, y, reset=reset, **options)
 
@@ -135,6 +137,17 @@ def check_ecg(
         estimator.n_leads_in_ = X.shape[1]
         estimator.input_ndim_ = ndim
     return (X, y) if with_y else X
+
+
+def _indicators(y: NDArray) -> NDArray:
+    """Return several columns of objects as the numbers that they hold."""
+    if y.ndim != 2 or y.dtype.kind != "O":
+        return y
+    if strange := [value for value in y.flat if not isinstance(value, Real | np.bool_)]:
+        raise ValueError(
+            f"y must hold 0 and 1 in several columns, one a label, got objects such as {strange[0]!r}."
+        )
+    return y.astype(np.float64)
 
 
 def check_lead_names(names: Iterable[str] | None, n_leads: int) -> None:
@@ -254,22 +267,20 @@ def _warn_of_quality(X: np.ndarray, source_dtype: Any) -> None:
     if flat.any():
         ecgs = np.flatnonzero(flat.any(axis=1))
         leads = ", ".join(f"lead {lead} in {count}" for lead, count in enumerate(flat.sum(axis=0)) if count)
-        warnings.warn(
+        warn_user(
             f"X has a flat lead in {len(ecgs)} of {len(X)} ECG(s): {leads}; the first is ECG {ecgs[0]}. "
             "A flat lead tells nothing: was an electrode off?",
             ECGWarning,
-            stacklevel=3,
         )
     found = implausible_span(spread)
     if getattr(source_dtype, "kind", "") in ("i", "u"):
         found = f"integers ({source_dtype}), probably raw ADC units"
     if found is None:
         return
-    warnings.warn(
+    warn_user(
         f"X has {found}. {EXPECTED_SPAN}: convert the scale to mV with (X - baseline) / gain, both given in "
         "the record's header.",
         ECGWarning,
-        stacklevel=3,
     )
 
 

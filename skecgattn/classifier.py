@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -37,6 +36,7 @@ from ._reading import Reader, chunks
 from ._thresholds import NOTHING_LEARNED, check_thresholds
 from ._trust import learn_trust
 from ._validation import check_ecg, check_lead_names
+from ._warn import warn_user
 from .beats import select_beats
 from .exceptions import TrainingDivergedError
 from .nn import CLASSIFIERS, OBJECTIVES, SEGMENTERS, Augmentation, JointNetwork, Objective
@@ -109,7 +109,8 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         Sampling rate that the networks work at, in Hz; None keeps the ECG's own.
 
     band : tuple of (float or None, float or None) or None, default=(0.5, 40.0)
-        Pass band in Hz of a zero-phase filter. None leaves the ECG unfiltered, and what was not recorded
+        Pass band in Hz of a zero-phase filter, within what `resample_to` leaves: from half of that rate on
+        everything is lost, whatever the upper end. None leaves the ECG unfiltered, and what was not recorded
         (padding, an electrode off) as it is; otherwise it is replaced first, as its steps would ring.
 
     scale : bool, default=True
@@ -119,7 +120,8 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         Whether the networks also read channels that tell how early or late each detected heartbeat comes, and
         whether a pause follows (:func:`skecgattn.beats.rhythm_channels`). The map multiplies them like the
         leads. "auto" does where the segmenter judges heartbeats ("auto", "beat"), or there is none. One that
-        judges every sample may mark the pause after a premature beat instead of the beat.
+        judges every sample may mark the pause after a premature beat instead of the beat. True needs
+        `sampling_rate`.
 
     waves : bool or "auto", default="auto"
         Whether the segmenter also reads channels that tell of each detected heartbeat's P wave, and whether a
@@ -804,11 +806,10 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
             )
         self._optimizer_state = outcome.optimizer_state
         if outcome.interrupted:
-            warnings.warn(
+            warn_user(
                 f"Training was interrupted after {self.n_iter_} of {plan.max_epochs} epochs; the estimator "
                 f"is usable, with the {'last' if held_out is None else 'best'} weights until then.",
                 ConvergenceWarning,
-                stacklevel=3,
             )
 
     def _learn_levels(self, plan: Plan, samples: Samples) -> None:
@@ -819,11 +820,10 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
             self._reader(), samples, plan.objective, plan.task, self.thresholds_
         )
         if unmarked:
-            warnings.warn(
+            warn_user(
                 f"Heartbeats have next to no score for {[self.map_labels_[k] for k in unmarked]}, even in "
                 "ECGs with the label: locate will find hardly any. Try a lower lr, or more epochs or ECGs.",
                 ConvergenceWarning,
-                stacklevel=3,
             )
 
     # --- prediction -------------------------------------------------------------------------------

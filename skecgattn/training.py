@@ -6,7 +6,6 @@ import contextlib
 import copy
 import math
 import threading
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +23,7 @@ from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
 from ._frontend import Channels
+from ._warn import warn_user
 from .nn import Augmentation, JointNetwork, Objective, Task
 
 PRECISIONS = ("auto", "float32", "bfloat16", "float64")
@@ -53,10 +53,9 @@ def choose_device(device: str | torch.device, *, fall_back: bool = False) -> tor
         torch.empty(0, device=chosen)
     except (RuntimeError, AssertionError) as error:  # torch raises both
         if fall_back:
-            warnings.warn(
+            warn_user(
                 f"device={str(device)!r} is not available here: the CPU predicts instead. set_params("
                 "device='auto') takes what there is, without this warning.",
-                stacklevel=2,
             )
             return torch.device("cpu")
         raise ValueError(

@@ -16,6 +16,7 @@ from scipy.sparse import csr_array
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.metrics import roc_auc_score
+from sklearn.pipeline import Pipeline
 from sklearn.utils._param_validation import InvalidParameterError
 from skorch.callbacks import Callback, Checkpoint
 
@@ -1309,6 +1310,25 @@ def test_groups_name_every_patient(binary, missing):
     X, y, groups = binary
     with pytest.raises(ValueError, match="groups must name the patient of every ECG, got a missing one"):
         small().fit(X, y, groups=[missing, *groups[1:]])
+
+
+def test_groups_may_mix_numbers_and_names(binary):
+    X, y, groups = binary
+    mixed = [int(name[-1]) if name[-1] in "02468" else str(name) for name in groups]
+    one, two = (
+        small(max_epochs=1).fit(X, y, groups=g) for g in (mixed, np.unique(groups, return_inverse=True)[1])
+    )
+    np.testing.assert_array_equal(one.predict_proba(X), two.predict_proba(X))
+
+
+def test_warnings_name_the_line_of_the_user(binary):
+    X, y, _ = binary
+    clf = Pipeline([("clf", small(max_epochs=1, early_stopping=False))])
+    with pytest.warns(ECGWarning, match="leads that span") as fitting:
+        clf.fit(1000 * X, y)
+    with pytest.warns(ECGWarning, match="leads that span") as predicting:
+        clf.predict(1000 * X)
+    assert [record.filename for record in (*fitting, *predicting)] == [__file__] * 2
 
 
 def test_class_weight_of_labels_has_no_other_keys(multilabel):

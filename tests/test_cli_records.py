@@ -159,6 +159,11 @@ def test_labels_of_several_rows_add_up(tmp_path):
     labels, patients = read_labels(tmp_path / "l.csv")
     assert labels == {"a": {"PVC", "AF"}, "b": {"PVC", "AF"}, "c": frozenset()}
     assert patients == {}
+    (tmp_path / "l.csv").write_text("record,label\nx/a.hea,PVC,\nb,PVC,AF\n")
+    with pytest.raises(ValueError, match=r"l.csv, line 3 has more fields than the heading, with \['AF'\]"):
+        read_labels(tmp_path / "l.csv")
+    (tmp_path / "l.csv").write_text("record,label\nx/a.hea,PVC,,\nb.1,AF\n")
+    assert read_labels(tmp_path / "l.csv")[0] == {"a": {"PVC"}, "b.1": {"AF"}}
 
 
 def test_patients_of_a_table_that_names_records_by_their_paths(archive, tmp_path):
@@ -249,6 +254,20 @@ def test_annotate_goes_on_after_a_bad_record(archive, model, tmp_path):
 def write_csv(path, archive):
     signal = read_record(archive / "r0").read(0, 20 * RATE)
     np.savetxt(path, signal.T, "%.3f", ",", header=",".join(LEADS), comments="")
+
+
+def test_annotate_a_table_of_times_needs_no_rate(archive, model, tmp_path):
+    write_csv(tmp_path / "bare.csv", archive)
+    heading, *rows = (tmp_path / "bare.csv").read_text().splitlines()
+    rows = [f"{k / RATE:.4f},{row}" for k, row in enumerate(rows)]
+    (tmp_path / "timed.csv").write_text("\n".join([f"time,{heading}", *rows]))
+    run = ["annotate", tmp_path / "timed.csv", "--model", model[0], "--output", tmp_path / "out"]
+    assert json.loads(invoke(*run, "--json").stdout)[0]["status"] == "done"
+    assert (
+        "sampling_rate of 180 Hz by its column 'time'" in invoke(*run, "--sampling-rate", 90, code=2).stderr
+    )
+    run[1] = tmp_path / "bare.csv"
+    assert "--sampling-rate must be given for bare.csv" in invoke(*run, code=2).stderr
 
 
 def test_annotate_never_writes_over_a_recording(archive, model, tmp_path):
@@ -445,7 +464,7 @@ def test_info_of_a_model_and_a_record(archive, model, tmp_path):
         ("annotate {archive} -m {model} -o {tmp}/out --symbols V=x", "--symbols must be WFDB's"),
         (
             "annotate {tmp}/x.npy -m {model} -o {tmp}/out",
-            "give --sampling-rate, in Hz: x.npy does not tell it",
+            "--sampling-rate must be given for x.npy: .npy files do not tell it",
         ),
         ("annotate {tmp}/x.npy -m {model} -o {tmp}/out --sampling-rate 9 --leads a", "(2, 9), got a."),
         ("annotate {archive} -m {model} -o {tmp}/text", "text"),

@@ -7,6 +7,7 @@ import tracemalloc
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from skecgattn.datasets import make_ecg
@@ -398,7 +399,7 @@ def test_csv(tmp_path, end):
 def test_csv_with_units(tmp_path, units, scales):
     path = tmp_path / "a.csv"
     X = np.random.default_rng(0).uniform(-5, 5, (3, 5000)).round(3)
-    rows = [f"'{k // 60}:{k % 60:06.3f}',{a},{b},{c}" for k, (a, b, c) in enumerate(X.T)]
+    rows = [f"'0:{k / RATE:06.3f}',{a},{b},{c}" for k, (a, b, c) in enumerate(X.T)]
     rows[0], X[0, 0] = "'0:00.000',-,1.5,2", np.nan
     X[1, 0] = 1.5
     heading = ["'Elapsed time','MLII','V5','ABP'", f"'hh:mm:ss.mmm',{units}"]
@@ -412,11 +413,61 @@ def test_csv_with_units(tmp_path, units, scales):
     )
     given = read_record(path, sampling_rate=RATE, units="V")
     np.testing.assert_allclose(given.read(9, 19), X[:, 9:19] * 1000, rtol=1e-5)
+    assert read_record(path, units="V").sampling_rate == RATE
     with pytest.raises(ValueError, match=r"not voltages \(ABP in "):
         read_record(path, sampling_rate=RATE, leads=["ABP"])
     path.write_text("\n".join(heading))
     with pytest.raises(UnreadableRecordError, match="holds no samples"):
         read_record(path, sampling_rate=RATE)
+
+
+@pytest.mark.parametrize("rate", [128, 250, 360, 257.5, 500])
+@pytest.mark.parametrize(
+    ("column", "write"),
+    [
+        ("time", lambda s: f"{s:.4f}"),
+        ("Time", lambda s: f"{1000 * s:.1f}"),
+        ("t", lambda s: f"{1e6 * s:.0f}"),
+        ("ms", lambda s: f"{1000 * s:.1f}"),
+        ("time (s)", lambda s: f"{1e3 + s:.3f}"),
+        ("'Elapsed time'", lambda s: f"'{int(s // 60)}:{s % 60:06.3f}'"),
+        ("timestamp", lambda s: str(pd.Timestamp("2026-01-31 23:59:58") + pd.Timedelta(s, unit="s"))),
+    ],
+)
+def test_times_of_a_csv_tell_the_rate(tmp_path, column, write, rate):
+    path = tmp_path / "a.csv"
+    rows = [f"{write(k / rate)},{k % 7}" for k in range(9000)]
+    path.write_text("\n".join([f"{column},II", *rows]))
+    record = read_record(path)
+    assert (record.lead_names, record.n_timesteps) == (("II",), 9000)
+    assert record.sampling_rate == pytest.approx(rate, rel=1e-3)
+    assert (record.sampling_rate == rate) == (rate % 1 == 0)
+    assert read_record(path, sampling_rate=rate).sampling_rate == rate
+    with pytest.raises(ValueError, match=rf"a sampling_rate of {int(rate)}\S* Hz by its column .*, got 400"):
+        read_record(path, sampling_rate=400)
+    path.write_text("\n".join([f"{column},II", *rows[:5000], *rows[6000:]]))
+    with pytest.raises(
+        UnreadableRecordError, match=r"lacks samples: by its column .* the first 4096 come at"
+    ):
+        read_record(path)
+
+
+@pytest.mark.parametrize("rows", ["0,1\n1,2\n2,3", "a,1\nb,2", "3,1\n3,2", ",1\n,2", "0,1", "2,1\n1,1"])
+def test_times_of_a_csv_that_tell_nothing(tmp_path, rows):
+    (tmp_path / "a.csv").write_text(f"time,II\n{rows}\n")
+    with pytest.raises(ValueError, match=r"sampling_rate must be given for a.csv: it has no column of times"):
+        read_record(tmp_path / "a.csv")
+    assert read_record(tmp_path / "a.csv", sampling_rate=RATE).n_timesteps == len(rows.split())
+
+
+def test_csv_with_decimal_commas(tmp_path):
+    rows = [f"{k / RATE:.4f};{k / 8};-{k / 4}".replace(".", ",") for k in range(5000)]
+    (tmp_path / "a.csv").write_text("\n".join(["time;II;V1", *rows]))
+    record = read_record(tmp_path / "a.csv")
+    assert record.sampling_rate == RATE
+    np.testing.assert_allclose(
+        record.read(4090, 4100), [np.arange(4090, 4100) / 8, -np.arange(4090, 4100) / 4]
+    )
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import sleepecg
 
+from skecgattn.beats import detect_heartbeats
 from skecgattn.datasets import make_ecg
 
 QUIET = {"baseline_wander": 0.0, "mains": 0.0, "muscle": 0.0}
@@ -138,6 +139,15 @@ def test_twelve_leads_obey_einthoven():
     one, two, three, avr, avl, avf = X[0, :6]
     np.testing.assert_allclose(one + three, two, atol=0.01)
     np.testing.assert_allclose(avr + avl + avf, 0, atol=0.01)
+
+
+def test_premature_beats_of_fast_hearts_are_found():
+    X, _, _, beats = make_ecg(20, heart_rate=200, sampling_rate=180, pvc=1, pac=1, random_state=0)
+    for found, truth in zip(detect_heartbeats(X, 180), beats):
+        early = truth["sample"][truth["symbol"] != "N"]
+        assert len(early)
+        assert np.abs(found[:, None] - early).min(axis=0).max() <= 9  # 50 ms
+        assert np.diff(truth["sample"]).min() >= 0.21 * 180
 
 
 @pytest.mark.parametrize("rate", [30.0, 200.0])

@@ -183,5 +183,17 @@ def test_other_units_than_millivolts_warn_once(shape, scale, dtype, message):
     assert caught(X[:, :60]) == [] if X.ndim == 2 else True
 
 
+def test_target_of_objects_that_are_numbers():
+    y = np.array([[0, True], [1, 0.0], [np.True_, 1]], dtype=object)
+    _, checked = check_ecg(Probe(), ecgs(3, 2, 300), y=y, reset=True)
+    assert checked.dtype == np.float64
+    np.testing.assert_array_equal(checked, [[0, 1], [1, 0], [1, 1]])
+    y[1, 1] = "0"
+    with pytest.raises(
+        ValueError, match=r"y must hold 0 and 1 in several columns, .*, got objects such as '0'"
+    ):
+        check_ecg(Probe(), ecgs(3, 2, 300), y=y, reset=True)
+
+
 def test_offset_is_no_other_unit():
     assert not caught(ecgs(5, 2, 300) + 300.0)

@@ -145,6 +145,12 @@ def test_waves_that_nothing_can_read_are_refused(waves, missing):
         clf.fit(X, y, groups=groups)
 
 
+def test_rhythm_without_heartbeats_is_refused():
+    X, y, groups, _ = make_ecg(8, sampling_rate=RATE, duration=5, random_state=0)
+    with pytest.raises(ValueError, match="rhythm=True needs sampling_rate to find heartbeats, got None"):
+        AttentionECGClassifier(rhythm=True).fit(X, y, groups=groups)
+
+
 def test_waves_do_not_depend_on_the_ecgs_beside_or_the_unit(regular):
     X, beats = regular
     alone = wave_channels(X, [beats], RATE)

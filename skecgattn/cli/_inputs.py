@@ -85,7 +85,5 @@ def open_record(path: Path, sampling_rate: float | None, leads: Sequence[str]) -
     from ..records import read_record
 
     bare = path.suffix.lower() in (".csv", ".npy")
-    if bare and sampling_rate is None:
-        raise ValueError(f"give --sampling-rate, in Hz: {path.name} does not tell it")
     named = leads if leads and path.suffix.lower() == ".npy" else None
     return read_record(path, sampling_rate=sampling_rate if bare else None, leads=named)

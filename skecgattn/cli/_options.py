@@ -18,7 +18,8 @@ Threshold = Annotated[
     ),
 ]
 SamplingRate = Annotated[
-    float | None, typer.Option(min=1, help="Hz, of .csv and .npy files.", show_default=False)
+    float | None,
+    typer.Option(min=1, help="Hz, of .npy files and of .csv files without times.", show_default=False),
 ]
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Decides all that is random.")]
 

@@ -90,6 +90,11 @@ def read_table(path: Path, columns: Sequence[str]) -> Iterator[dict[str, str]]:
             )
         rows.fieldnames = names
         for row in rows:
+            if any(extra := row.get(None, ())):
+                raise ValueError(
+                    f"{path}, line {rows.line_num} has more fields than the heading, with {list(extra)}; "
+                    "several labels of a record are separated as in A|B"
+                )
             yield {name: (value or "").strip() for name, value in row.items() if isinstance(name, str)}
 
 
@@ -113,10 +118,10 @@ def read_patients(path: Path) -> dict[str, str]:
 
 
 def _by_name(table: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """Return rows by the names of their records, which a table may name by their paths."""
+    """Return rows by the names of their records, which a table may name by their paths or headers."""
     named: dict[str, Any] = {}
     for record, value in table.items():
-        name = Path(record).name
+        name = Path(record).name.removesuffix(".hea")
         if name in named:
             raise ValueError(f"{path} has several records called {name}, one of them {record}: rename them")
         named[name] = value

@@ -6,6 +6,7 @@ import re
 
 _PHRASES = (
     (r"^(leads|symbols|classes|methods|threshold|tolerance) must", r"--\1 must"),
+    (r"^sampling_rate must be given", "--sampling-rate must be given"),
     (r"^symbols has", "--symbols has"),
     (r"\bsymbols=", "--symbols "),
     (r"^extension must", "--annotator must"),

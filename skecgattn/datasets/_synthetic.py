@@ -34,6 +34,7 @@ DOWER = {
 }
 TWELVE_LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
 SUPPORT = (-0.45, 0.75)  # seconds around an R peak that a beat can reach, at 60 beats a minute
+REFRACTORY = 0.22  # seconds after a beat, in which the ventricles do not beat again
 ECTOPIC_SHARE = 0.15  # of the beats in a window that has premature beats of a kind
 
 
@@ -134,7 +135,8 @@ def make_ecg(
     - Premature ventricular beats ("V") come early, wide, without a P wave, with a T wave against the QRS.
       The sinus beat after them comes when it would have come without them: a compensatory pause.
 
-    Two premature beats never follow each other.
+    Two premature beats never follow each other, and at fast rates they come no sooner than the refractory
+    period of 0.22 s allows, as long as that is early at all.
 
     Parameters
     ----------
@@ -351,7 +353,7 @@ def _rhythm(
     intervals = sinus.copy()
     for index in np.flatnonzero(symbols != "N"):
         coupling = patient.coupling[symbols[index]] * rng.normal(1, 0.02)
-        intervals[index] = coupling * sinus[index]
+        intervals[index] = min(max(coupling * sinus[index], REFRACTORY), max(coupling, 0.9) * sinus[index])
         if symbols[index] == "V":  # the sinus node keeps its own time
             intervals[index + 1] = sinus[index] + sinus[index + 1] - intervals[index]
         else:

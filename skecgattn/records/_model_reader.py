@@ -17,6 +17,7 @@ from skecgattn._frontend import Channels, FrontEnd
 from skecgattn._model_file import classifier_of
 from skecgattn._reading import in_ecg_time
 from skecgattn._validation import EXPECTED_SPAN, implausible_span, keeps_leads, lead_names_of
+from skecgattn._warn import warn_user
 from skecgattn.classifier import AttentionECGClassifier
 from skecgattn.exceptions import ECGWarning
 from skecgattn.preprocessing import resample
@@ -145,11 +146,10 @@ def _warn_of_units(record: Record, length: int) -> None:
         warnings.simplefilter("ignore", RuntimeWarning)  # leads without a sample
         spread = np.stack([np.nanmax(window, axis=1) - np.nanmin(window, axis=1) for window in known])
     if (found := implausible_span(spread)) is not None:
-        warnings.warn(
+        warn_user(
             f"Record {record.name} has {found}. {EXPECTED_SPAN}: tell read_record the file's units, or "
             "convert the samples.",
             ECGWarning,
-            stacklevel=5,
         )
 
 

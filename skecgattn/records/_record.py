@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils._param_validation import Interval, validate_params
 
-from skecgattn.records._array_reader import ArrayReader, open_csv, open_npy
+from skecgattn.records._array_reader import ArrayReader, open_npy
+from skecgattn.records._csv_reader import open_csv
 from skecgattn.records._edf_reader import open_edf
 from skecgattn.records._source import Reader, Source, UnreadableRecordError, to_millivolts
 from skecgattn.records._wfdb_reader import open_wfdb, read_annotations
@@ -303,7 +304,8 @@ def read_record(
         no names: there, `leads` gives those of all its leads.
 
     sampling_rate : float, default=None
-        Samples a second (Hz) of a ``.csv`` or ``.npy`` file. The other formats know theirs.
+        Samples a second (Hz) of a ``.npy`` file, and of a ``.csv`` file without a column of times (``time``,
+        ``elapsed time``, ``timestamp``, ``time_ms``, ...). The other formats know theirs.
 
     units : {"V", "mV", "uV", "nV"}, default=None
         Unit of the samples. None takes the unit that the file gives, and mV where it gives none.
@@ -319,7 +321,8 @@ def read_record(
         If there is no such record, or its header or signal file is missing.
 
     UnreadableRecordError
-        If a file is damaged or shorter than its header says. It is an :class:`OSError`.
+        If a file is damaged or shorter than its header says, or samples are missing between the times of a
+        ``.csv`` file. It is an :class:`OSError`.
 
     ValueError
         If a lead does not exist or is not a voltage, the leads have different sampling rates, the sampling
@@ -393,10 +396,10 @@ def _open(path: Path, leads: Any, sampling_rate: float | None, units: str | None
             raise FileNotFoundError(f"The file {path} does not exist.")
         if suffix == ".edf":
             return stem, open_edf(path, units)
+        if suffix == ".csv":
+            return stem, open_csv(path, None if sampling_rate is None else float(sampling_rate), units)
         if sampling_rate is None:
             raise ValueError(f"sampling_rate must be given for {path.name}: {suffix} files do not tell it.")
-        if suffix == ".csv":
-            return stem, open_csv(path, float(sampling_rate), units)
         return stem, open_npy(path, float(sampling_rate), units or "mV", leads)
     if suffix in _WFDB_SUFFIXES:
         path = path.with_suffix("")

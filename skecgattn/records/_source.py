@@ -6,6 +6,7 @@ import datetime
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -48,6 +49,27 @@ class Source:
     comments: tuple[str, ...] = ()
     patient: str | None = None
     start_time: datetime.datetime | datetime.time | None = None
+
+
+def uniform_source(
+    path: Path,
+    reader: Any,
+    names: tuple[str, ...],
+    n_timesteps: int,
+    sampling_rate: float,
+    units: Sequence[str],
+) -> Source:
+    """Describe a file whose leads all have one rate and one length."""
+    n = len(names)
+    return Source(
+        name=path.stem,
+        reader=reader,
+        lead_names=names,
+        called_ecg=(False,) * n,
+        units=tuple(units),
+        sampling_rates=(sampling_rate,) * n,
+        n_timesteps=(n_timesteps,) * n,
+    )
 
 
 def is_called_ecg(label: str) -> bool:
