@@ -43,8 +43,6 @@ def make_front_end(estimator: Any) -> FrontEnd:
         for name in ("segmenter", "sampling_rate"):
             if getattr(estimator, name) is None:
                 raise ValueError(f"waves=True needs a segmenter and a sampling rate, got {name}=None.")
-    if estimator.rhythm != "auto" and estimator.rhythm and estimator.sampling_rate is None:
-        raise ValueError("rhythm=True needs sampling_rate to find heartbeats, got None.")
     reads_beats = _reads_beats(estimator.segmenter)
     return FrontEnd(
         estimator.sampling_rate,

@@ -20,7 +20,8 @@ def check_groups(groups: ArrayLike | None, n_samples: int) -> NDArray | None:
     """
     if groups is None:
         return None
-    missing = pd.isna(np.asarray(groups, dtype=object))
+    as_given = np.asarray(groups, dtype=object)
+    missing = pd.isna(as_given)
     groups = np.asarray(groups)
     if groups.shape != (n_samples,):
         raise ValueError(
@@ -28,10 +29,8 @@ def check_groups(groups: ArrayLike | None, n_samples: int) -> NDArray | None:
         )
     if missing.any():
         raise ValueError("groups must name the patient of every ECG, got a missing one.")
-    try:
-        np.unique(groups)
-    except TypeError:  # numbers and names: what cannot be sorted is numbered
-        return pd.factorize(groups)[0]
+    if len({isinstance(name, str) for name in as_given}) > 1:  # numbers and names, which cannot be sorted
+        return pd.factorize(as_given)[0]
     return groups
 
 

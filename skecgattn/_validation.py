@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -113,7 +112,7 @@ def check_ecg(
                     DataConversionWarning,
                 )
             y = column_or_1d(y, warn=not unnamed)
-        y = _indicators(y)
+        _check_dtype(y)
     else:
         X = validate_data(estimator, X, y, reset=reset, **options)
 
@@ -139,15 +138,13 @@ def check_ecg(
     return (X, y) if with_y else X
 
 
-def _indicators(y: NDArray) -> NDArray:
-    """Return several columns of objects as the numbers that they hold."""
-    if y.ndim != 2 or y.dtype.kind != "O":
-        return y
-    if strange := [value for value in y.flat if not isinstance(value, Real | np.bool_)]:
+def _check_dtype(y: NDArray) -> None:
+    """Refuse numbers in an array of objects, which scikit-learn takes for no labels, in words that help."""
+    if y.dtype.kind == "O" and not all(isinstance(value, str) for value in y.flat):
         raise ValueError(
-            f"y must hold 0 and 1 in several columns, one a label, got objects such as {strange[0]!r}."
+            f"Unknown label type: y is an array of objects such as {y.flat[0]!r}. Convert it, as in "
+            "y.astype(int), or y.astype(str) for names."
         )
-    return y.astype(np.float64)
 
 
 def check_lead_names(names: Iterable[str] | None, n_leads: int) -> None:

@@ -721,6 +721,8 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
 
         Return the plan, the samples to train on and, with `early_stopping`, those held out.
         """
+        if self.rhythm != "auto" and self.rhythm and self.sampling_rate is None:
+            raise ValueError("rhythm=True needs sampling_rate to find heartbeats, got None.")
         front_end = make_front_end(self)
         shortest = minimum_length(self, front_end)
         ecgs, labels = check_ecg(self, X, reset=build, y=_dense(y), min_timesteps=shortest)

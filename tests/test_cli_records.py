@@ -159,11 +159,24 @@ def test_labels_of_several_rows_add_up(tmp_path):
     labels, patients = read_labels(tmp_path / "l.csv")
     assert labels == {"a": {"PVC", "AF"}, "b": {"PVC", "AF"}, "c": frozenset()}
     assert patients == {}
-    (tmp_path / "l.csv").write_text("record,label\nx/a.hea,PVC,\nb,PVC,AF\n")
-    with pytest.raises(ValueError, match=r"l.csv, line 3 has more fields than the heading, with \['AF'\]"):
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ("record,label\nx/a.hea,PVC, \nb,PVC,AF\n", r"line 3 has more fields than the heading, with 'AF'"),
+        ("record,label,label\na,PVC,AF\n", r"must have each column once, got \['label'\] several times"),
+    ],
+)
+def test_labels_that_would_be_lost_are_refused(tmp_path, table, message):
+    (tmp_path / "l.csv").write_text(table)
+    with pytest.raises(ValueError, match=message):
         read_labels(tmp_path / "l.csv")
-    (tmp_path / "l.csv").write_text("record,label\nx/a.hea,PVC,,\nb.1,AF\n")
-    assert read_labels(tmp_path / "l.csv")[0] == {"a": {"PVC"}, "b.1": {"AF"}}
+
+
+def test_records_named_by_their_headers(tmp_path):
+    (tmp_path / "l.csv").write_text("record,label\nx/a.hea,PVC,,\nx/a,AF\nb.1,AF\n")
+    assert read_labels(tmp_path / "l.csv")[0] == {"a": {"PVC", "AF"}, "b.1": {"AF"}}
 
 
 def test_patients_of_a_table_that_names_records_by_their_paths(archive, tmp_path):

@@ -421,23 +421,44 @@ def test_csv_with_units(tmp_path, units, scales):
         read_record(path, sampling_rate=RATE)
 
 
+def clock(seconds):
+    """Return the time of day, as wall clocks and rdsamp write it."""
+    whole = int(seconds)
+    return f"{whole // 3600 % 24:02d}:{whole // 60 % 60:02d}:{seconds % 60:06.3f}"
+
+
+def date(seconds):
+    return str(pd.Timestamp("2026-01-31 23:59:58") + pd.Timedelta(seconds, unit="s"))
+
+
+def timed(path, rows, heading="time", write="{:.3f}".format):
+    """Write a .csv file of one lead with a column of times; "" for a time leaves the row empty."""
+    lines = ["" if time == "" else f"{write(time)},{k % 7}" for k, time in enumerate(rows)]
+    path.write_text("\n".join([f"{heading},II", *lines, ""]), encoding="utf-8")
+    return path
+
+
 @pytest.mark.parametrize("rate", [128, 250, 360, 257.5, 500])
 @pytest.mark.parametrize(
-    ("column", "write"),
+    ("heading", "write"),
     [
-        ("time", lambda s: f"{s:.4f}"),
+        ("time", "{:.4f}".format),
         ("Time", lambda s: f"{1000 * s:.1f}"),
         ("t", lambda s: f"{1e6 * s:.0f}"),
         ("ms", lambda s: f"{1000 * s:.1f}"),
+        ("timestamp_ms", lambda s: f"{1.7e12 + 1000 * s:.1f}"),
+        ("Phone timestamp [ns]", lambda s: f"{1_700_000_000_000_000_000 + round(1e9 * s)}"),
         ("time (s)", lambda s: f"{1e3 + s:.3f}"),
+        ("elapsed time (min)", lambda s: f"{s / 60:.6f}"),
         ("'Elapsed time'", lambda s: f"'{int(s // 60)}:{s % 60:06.3f}'"),
-        ("timestamp", lambda s: str(pd.Timestamp("2026-01-31 23:59:58") + pd.Timedelta(s, unit="s"))),
+        ("clock time", lambda s: clock(86395 + s)),
+        ("timestamp", date),
+        ("datetime", lambda s: f"{date(s).replace(' ', 'T')}+02:00"),
     ],
 )
-def test_times_of_a_csv_tell_the_rate(tmp_path, column, write, rate):
-    path = tmp_path / "a.csv"
-    rows = [f"{write(k / rate)},{k % 7}" for k in range(9000)]
-    path.write_text("\n".join([f"{column},II", *rows]))
+def test_times_of_a_csv_tell_the_rate(tmp_path, heading, write, rate):
+    rows = np.arange(9000) / rate
+    path = timed(tmp_path / "a.csv", rows, heading, write)
     record = read_record(path)
     assert (record.lead_names, record.n_timesteps) == (("II",), 9000)
     assert record.sampling_rate == pytest.approx(rate, rel=1e-3)
@@ -445,23 +466,84 @@ def test_times_of_a_csv_tell_the_rate(tmp_path, column, write, rate):
     assert read_record(path, sampling_rate=rate).sampling_rate == rate
     with pytest.raises(ValueError, match=rf"a sampling_rate of {int(rate)}\S* Hz by its column .*, got 400"):
         read_record(path, sampling_rate=400)
-    path.write_text("\n".join([f"{column},II", *rows[:5000], *rows[6000:]]))
-    with pytest.raises(
-        UnreadableRecordError, match=r"lacks samples: by its column .* the first 4096 come at"
-    ):
+    timed(path, [*rows[:5000], *rows[5200:]], heading, write)
+    with pytest.raises(UnreadableRecordError, match=rf"lacks samples.* come at {int(rate)}\S* Hz, but"):
+        read_record(path, sampling_rate=rate)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [*np.arange(1000), *np.arange(1500, 2500)],  # in the first rows
+        [*np.arange(50_000), *np.arange(50_800, 100_000)],
+        [*np.arange(6000), *np.arange(6000)],  # two strips
+    ],
+)
+def test_uneven_times_of_a_csv_are_refused(tmp_path, rows):
+    path = timed(tmp_path / "a.csv", np.array(rows) / 250)
+    for given in ({}, {"sampling_rate": 250}):
+        with pytest.raises(
+            UnreadableRecordError, match="lacks samples, or repeats some: by its column 'time'"
+        ):
+            read_record(path, **given)
+
+
+def test_times_of_a_csv_may_have_holes_and_a_broken_end(tmp_path):
+    rows = [k / 250 if not 2000 <= k < 3000 else "" for k in range(9000)]
+    path = timed(tmp_path / "a.csv", rows)
+    assert read_record(path).sampling_rate == 250
+    timed(path, [k / 250 for k in range(8192)])
+    with path.open("a") as file:
+        file.write("3")
+    assert read_record(path).sampling_rate == 250
+    timed(path, [*np.arange(8999) / 249.89, 0.1], write="{:.6f}".format)
+    assert read_record(path).sampling_rate == pytest.approx(249.89, abs=1e-4)
+
+
+def test_wall_clocks_of_a_csv_that_turn_more_than_once(tmp_path):
+    path = timed(tmp_path / "a.csv", 36000 + np.arange(25 * 3 * 86400 // 20) * 20 / 25, write=clock)
+    with pytest.raises(ValueError, match="sampling_rate must be given"):  # 1.25 Hz are no ECG
         read_record(path)
+    path = timed(tmp_path / "a.csv", 36000 + np.arange(25 * 87000) / 25, write=clock)
+    assert read_record(path).sampling_rate == 25
 
 
-@pytest.mark.parametrize("rows", ["0,1\n1,2\n2,3", "a,1\nb,2", "3,1\n3,2", ",1\n,2", "0,1", "2,1\n1,1"])
-def test_times_of_a_csv_that_tell_nothing(tmp_path, rows):
-    (tmp_path / "a.csv").write_text(f"time,II\n{rows}\n")
+@pytest.mark.parametrize(
+    ("heading", "cells"),
+    [
+        ("time", ["0", "1", "2"] * 9),  # not rising
+        ("time", [str(k) for k in range(99)]),  # the samples' numbers
+        ("time", [f"{k / 250 / 60:.6f}" for k in range(999)]),  # minutes, which nothing says
+        ("time", [f"{k / 250:.2f}" for k in range(250)]),  # too coarse
+        ("timestamp", [date(k // 250) for k in range(9000)]),
+        ("timestamp", [f"{k // 73 * 73 / 250:.3f}" for k in range(1300)]),  # of packets
+        ("time", ["a", "b"] * 9),
+        ("time", [""] * 99),
+        ("time", ["0", "0.004", "0.008"]),
+        ("s", [str(np.sin(k)) for k in range(99)]),
+    ],
+)
+def test_times_of_a_csv_that_tell_nothing(tmp_path, heading, cells):
+    (tmp_path / "a.csv").write_text("\n".join([f"{heading},II", *(f"{cell},1" for cell in cells)]))
     with pytest.raises(ValueError, match=r"sampling_rate must be given for a.csv: it has no column of times"):
         read_record(tmp_path / "a.csv")
-    assert read_record(tmp_path / "a.csv", sampling_rate=RATE).n_timesteps == len(rows.split())
+    record = read_record(tmp_path / "a.csv", sampling_rate=250)
+    assert (record.sampling_rate, record.n_timesteps) == (250, len(cells))
+
+
+def test_units_and_the_finest_of_several_times_of_a_csv(tmp_path):
+    path = tmp_path / "a.csv"
+    rows = [f"{date(k // 250)},{k / 250 / 60:.6f},1" for k in range(9000)]
+    path.write_text("\n".join(["timestamp,'Elapsed time',II", "'yyyy-mm-dd hh:mm:ss','minutes','mV'", *rows]))
+    assert read_record(path).sampling_rate == 250
+    path.write_text("\n".join(["timestamp,'Elapsed time',II", ",'beats','mV'", *rows]))
+    with pytest.raises(ValueError, match="sampling_rate must be given"):
+        read_record(path)
 
 
 def test_csv_with_decimal_commas(tmp_path):
     rows = [f"{k / RATE:.4f};{k / 8};-{k / 4}".replace(".", ",") for k in range(5000)]
+    rows[0] = "0;0;"
     (tmp_path / "a.csv").write_text("\n".join(["time;II;V1", *rows]))
     record = read_record(tmp_path / "a.csv")
     assert record.sampling_rate == RATE

@@ -88,12 +88,14 @@ def read_table(path: Path, columns: Sequence[str]) -> Iterator[dict[str, str]]:
             raise ValueError(
                 f"{path} must have the columns {list(columns)}, but lacks {missing}; got {names}"
             )
+        if twice := [name for name, n in Counter(names).items() if n > 1 and name in columns]:
+            raise ValueError(f"{path} must have each column once, got {twice} several times")
         rows.fieldnames = names
         for row in rows:
-            if any(extra := row.get(None, ())):
+            if extra := "".join(row.get(None, ())).strip():
                 raise ValueError(
-                    f"{path}, line {rows.line_num} has more fields than the heading, with {list(extra)}; "
-                    "several labels of a record are separated as in A|B"
+                    f"{path}, line {rows.line_num} has more fields than the heading, with {extra!r}: put a "
+                    "field with the separator in it in quotes, and | between several labels"
                 )
             yield {name: (value or "").strip() for name, value in row.items() if isinstance(name, str)}
 
@@ -104,9 +106,10 @@ def read_labels(path: Path) -> tuple[dict[str, frozenset[str]], dict[str, str]]:
     patients: dict[str, str] = {}
     for row in read_table(path, ["record", "label"]):
         given = frozenset(one.strip() for one in row["label"].replace("|", ";").split(";") if one.strip())
-        labels[row["record"]] = labels.get(row["record"], frozenset()) | given
+        record = row["record"].removesuffix(".hea")
+        labels[record] = labels.get(record, frozenset()) | given
         if row.get("patient"):
-            patients[row["record"]] = row["patient"]
+            patients[record] = row["patient"]
     if not labels:
         raise ValueError(f"{path} has no rows below its heading")
     return _by_name(labels, path), _by_name(patients, path)
@@ -114,14 +117,15 @@ def read_labels(path: Path) -> tuple[dict[str, frozenset[str]], dict[str, str]]:
 
 def read_patients(path: Path) -> dict[str, str]:
     """Read the patient of each record."""
-    return _by_name({row["record"]: row["patient"] for row in read_table(path, ["record", "patient"])}, path)
+    rows = read_table(path, ["record", "patient"])
+    return _by_name({row["record"].removesuffix(".hea"): row["patient"] for row in rows}, path)
 
 
 def _by_name(table: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """Return rows by the names of their records, which a table may name by their paths or headers."""
+    """Return rows by the names of their records, which a table may name by their paths."""
     named: dict[str, Any] = {}
     for record, value in table.items():
-        name = Path(record).name.removesuffix(".hea")
+        name = Path(record).name
         if name in named:
             raise ValueError(f"{path} has several records called {name}, one of them {record}: rename them")
         named[name] = value

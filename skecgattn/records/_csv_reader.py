@@ -1,4 +1,4 @@
-"""Recordings in .csv files: one column a lead, and what a column of times tells of the sampling rate."""
+"""Recordings in .csv files: one column a lead, and perhaps one of times."""
 
 from __future__ import annotations
 
@@ -8,30 +8,19 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from skecgattn.records._source import Source, UnreadableRecordError, to_millivolts, uniform_source
+from skecgattn.records._times import SLACK, TOLD, Clock, read_clock, unit_in, unit_of
 
-_COUNT_COLUMNS = {"sample", "sample #", "index", ""}  # "sample #" is PhysioNet's, as is "elapsed time"
-_TIME_COLUMNS = {
-    **dict.fromkeys(["time", "t", "timestamp", "elapsed time"]),
-    **dict.fromkeys(["seconds", "s", "time (s)", "time_s", "time [s]"], 1.0),
-    **dict.fromkeys(["ms", "time (ms)", "time_ms", "time [ms]"], 1e-3),
-}
-"""How many seconds the unit of such a column is, where its name tells."""
-
-_UNITS_OF_TIME = {"s": 1.0, "sec": 1.0, "seconds": 1.0, "ms": 1e-3, "milliseconds": 1e-3}
-_RATES = 20.0, 20_000.0
-"""Sampling rates of ECGs in Hz: which unit times are in, where nothing tells, shows in which gives one."""
-
-SLACK, ROUNDED = 0.01, 3.0
-"""Share, and number, of samples by which times and a sampling rate may differ: times are rounded."""
-
+_COUNT_COLUMNS = {"sample", "samples", "sample #", "index", ""}  # "sample #" is PhysioNet's
 _ROWS_PER_MARK = 4096
-_DECIMAL_COMMA = re.compile(r"\s*[-+]?\d+,\d+(e[-+]?\d+)?\s*", re.IGNORECASE)
+_DECIMAL_COMMA = re.compile(r"[-+\d:.T ]*\d,\d+(e[-+]?\d+)?", re.IGNORECASE)
+_ROWS_FOR_COMMA = 50
 
 
 @dataclass(frozen=True)
@@ -75,7 +64,7 @@ def open_csv(path: Path, sampling_rate: float | None, units: str | None) -> Sour
         If the sampling rate is neither given nor told by a column of times, or the two differ.
     """
     with path.open("rb") as file:
-        header, second, third = file.readline(), file.readline(), file.readline()
+        header, second = file.readline(), file.readline()
     text = header.decode("utf-8-sig", errors="replace")
     separator = max(",;\t", key=text.count)
     try:
@@ -85,9 +74,8 @@ def open_csv(path: Path, sampling_rate: float | None, units: str | None) -> Sour
         )
     except csv.Error as error:
         raise UnreadableRecordError(f"The file {path} must be a table of text, {error}.") from error
-    times = {i: name for i, name in enumerate(names) if name.casefold() in _TIME_COLUMNS}
-    others = {i for i, name in enumerate(names) if name.casefold() in _COUNT_COLUMNS} | times.keys()
-    columns = [i for i in range(len(names)) if i not in others]
+    times = {i: unit for i, name in enumerate(names) if (unit := unit_in(name)) is not None}
+    columns = [i for i, name in enumerate(names) if i not in times and name.casefold() not in _COUNT_COLUMNS]
     if not columns or any(_is_number(names[i]) for i in columns):
         raise UnreadableRecordError(
             f"The file {path} must begin with a line of lead names, got {text.strip()[:60]!r}."
@@ -96,21 +84,19 @@ def open_csv(path: Path, sampling_rate: float | None, units: str | None) -> Sour
     marks, n_rows = _mark_rows(path, len(header) + (len(second) if given else 0))
     if not n_rows:
         raise UnreadableRecordError(f"The file {path} holds no samples.")
-    row = (third if given else second).decode(errors="replace").split(separator)
-    decimal = "," if separator != "," and any(map(_DECIMAL_COMMA.fullmatch, row)) else "."
-    told = None
-    for i, name in times.items():
-        unit = _TIME_COLUMNS[name.casefold()]
-        if given and unit is None and i < len(below):
-            unit = _UNITS_OF_TIME.get(below[i].strip("()[] ").casefold())
-        seconds = _seconds(_ends(path, marks), i, separator, decimal, unit)
-        if seconds is not None and (told := _rate(path, name, seconds, n_rows, sampling_rate)) is not None:
-            break
-    rate = told if sampling_rate is None else sampling_rate
-    if rate is None:
-        raise ValueError(
-            f"sampling_rate must be given for {path.name}: it has no column of times that tells it."
-        )
+    ends = _Ends.of(path, marks, n_rows)
+    decimal = "," if separator != "," and ends.has_decimal_commas(separator) else "."
+    clocks: list[tuple[Clock, str]] = []
+    for i, unit in times.items():
+        below_it = unit_of(below[i]) if given and i < len(below) else 0.0
+        if below_it is None:
+            continue
+        cells = ends.column(i, separator)
+        if cells is not None and (
+            clock := read_clock(cells, ends.rows, ends.n_first, below_it or unit, decimal)
+        ):
+            clocks.append((clock, names[i]))
+    rate = _choose_rate(path, clocks, sampling_rate)
     unit_of_leads = [units] * len(columns) if units else given or ["mV"] * len(columns)
     # a lead in another unit is refused where leads are chosen
     scales = tuple(to_millivolts(unit) or 1.0 for unit in unit_of_leads)
@@ -125,73 +111,67 @@ def _text(path: Path, marks: NDArray[np.int64], first: int, last: int) -> bytes:
         return file.read(int(marks[min(last, len(marks) - 1)] - marks[first]))
 
 
-def _ends(path: Path, marks: NDArray[np.int64]) -> bytes:
-    """Read the first rows up to a mark, and the last ones from a mark on where those are others."""
-    first = _text(path, marks, 0, 1)
-    return first if len(marks) < 3 else first + _text(path, marks, len(marks) - 2, len(marks) - 1)
+@dataclass(frozen=True)
+class _Ends:
+    """The first rows of a file up to a mark, and the last ones from a mark on where those are others."""
+
+    text: bytes
+    rows: NDArray[np.int64]
+    n_first: int
+
+    @classmethod
+    def of(cls, path: Path, marks: NDArray[np.int64], n_rows: int) -> Self:
+        text, n_first = _text(path, marks, 0, 1), min(n_rows, _ROWS_PER_MARK)
+        last = (len(marks) - 2) * _ROWS_PER_MARK
+        if last <= 0:
+            return cls(text, np.arange(n_first), n_first)
+        text += _text(path, marks, len(marks) - 2, len(marks) - 1)
+        return cls(text, np.r_[:n_first, last:n_rows], n_first)
+
+    def column(self, column: int, separator: str) -> list[str] | None:
+        """Return the cells of a column, None where these rows have none."""
+        options = {"sep": separator, "header": None, "usecols": [column], "dtype": str}
+        try:
+            table = pd.read_csv(
+                io.BytesIO(self.text),
+                **options,
+                skip_blank_lines=False,
+                keep_default_na=False,
+                na_values=[""],
+            )
+        except ValueError:
+            return None
+        cells: list[str] = table[column].fillna("").tolist()
+        return cells if len(cells) == len(self.rows) else None
+
+    def has_decimal_commas(self, separator: str) -> bool:
+        lines = self.text.decode(errors="replace").splitlines()[:_ROWS_FOR_COMMA]
+        rows = csv.reader(lines, delimiter=separator)
+        return any(_DECIMAL_COMMA.fullmatch(cell.strip(" '")) for row in rows for cell in row)
 
 
-def _seconds(
-    text: bytes, column: int, separator: str, decimal: str, unit: float | None
-) -> NDArray[np.float64] | None:
-    """Return a column of rows in seconds; None where it does not hold times.
-
-    Numbers are times `unit` seconds long; where it is None, seconds or a thousandth, a millionth or a
-    billionth of one, whichever makes the rate that of an ECG.
-    """
-    try:
-        table = pd.read_csv(io.BytesIO(text), sep=separator, header=None, usecols=[column], dtype=str)
-    except ValueError:
-        return None
-    cells = table[column].fillna("").str.strip(" '[]")
-    numbers = pd.to_numeric(cells.str.replace(decimal, "."), errors="coerce")
-    if numbers.notna().all():
-        times = numbers.to_numpy(dtype=np.float64)
-        steps = np.diff(times[:_ROWS_PER_MARK])
-        if unit is not None or not len(steps):
-            return times * (unit or 1.0)
-        if (steps == 1).all():
-            return None  # it counts the samples
-        mean = max(float(steps.mean()), 1e-12)
-        units = [size for size in (1.0, 1e-3, 1e-6, 1e-9) if _RATES[0] <= 1 / (mean * size) < _RATES[1]]
-        return times * units[0] if units else None
-    clock = pd.to_timedelta(cells.where(cells.str.count(":") != 1, "0:" + cells), errors="coerce")
-    if clock.isna().any():
-        dates = pd.to_datetime(cells, errors="coerce", format="ISO8601", utc=True)
-        clock = dates - dates.iloc[0]
-    if clock.isna().any():
-        return None
-    seconds: NDArray[np.float64] = clock.dt.total_seconds().to_numpy(dtype=np.float64)
-    return seconds
-
-
-def _rate(
-    path: Path, name: str, seconds: NDArray[np.float64], n_rows: int, sampling_rate: float | None
-) -> float | None:
-    """Return the rate of `n_rows` samples, whose first and last times are known; None where they do not rise.
-
-    A rate within a sample, or a thousandth, of a whole number of Hz is that number: times are rounded.
-    """
-    head = seconds[: min(n_rows, _ROWS_PER_MARK)]
-    spans = [float(part[-1] - part[0]) for part in (seconds, head)]
-    if not min(spans) > 0:
-        return None
-    n_steps, n_first = n_rows - 1, len(head) - 1
-    rate = n_steps / spans[0]
-    whole = float(max(round(rate), 1))
-    if abs(spans[0] * whole - n_steps) <= max(1.0, 1e-3 * n_steps):
-        rate = whole
-    if abs(spans[0] * (n_first / spans[1]) - n_steps) > max(ROUNDED, SLACK * n_steps):
-        raise UnreadableRecordError(
-            f"The file {path} lacks samples: by its column {name!r} the first {n_first + 1} come at "
-            f"{n_first / spans[1]:.6g} Hz, all {n_rows} at {rate:.6g} Hz. Put empty rows in their places."
-        )
-    if sampling_rate is not None and abs(spans[0] * sampling_rate - n_steps) > max(ROUNDED, SLACK * n_steps):
+def _choose_rate(path: Path, clocks: Sequence[tuple[Clock, str]], sampling_rate: float | None) -> float:
+    """Return the rate that is given, or else that of the finest clock; refuse what contradicts it."""
+    if clocks:
+        clock, name = min(clocks, key=lambda one: one[0].uncertainty)
+        if sampling_rate is not None and abs(sampling_rate / clock.rate - 1) > max(SLACK, clock.uncertainty):
+            raise ValueError(
+                f"Record {path.stem} has a sampling_rate of {clock.rate:.6g} Hz by its column {name!r}, "
+                f"got {sampling_rate:g}."
+            )
+        if not clock.even:
+            raise UnreadableRecordError(
+                f"The file {path} lacks samples, or repeats some: by its column {name!r} they come at "
+                f"{clock.rate:.6g} Hz, but {clock.overall:.6g} a second from the first to the last. Put "
+                "empty rows where samples are missing, or take the column away."
+            )
+        if sampling_rate is None and clock.uncertainty <= TOLD:
+            return clock.rate
+    if sampling_rate is None:
         raise ValueError(
-            f"Record {path.stem} has a sampling_rate of {rate:.6g} Hz by its column {name!r}, "
-            f"got {sampling_rate:g}."
+            f"sampling_rate must be given for {path.name}: it has no column of times, or of too coarse ones."
         )
-    return rate
+    return sampling_rate
 
 
 def _units(cells: list[str], n_leads: int) -> list[str]:

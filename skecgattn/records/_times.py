@@ -1,0 +1,168 @@
+"""What a column of times, in a table of samples, tells of their sampling rate."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+RATES = 20.0, 5000.0
+"""Sampling rates of ECGs in Hz. Times that make another one are in another unit, or no times."""
+
+TOLD = 0.005
+"""Largest uncertainty, as a share, of a sampling rate that times tell."""
+
+SLACK = 0.01
+"""Share by which a sampling rate that is given may differ from that of the times: clocks are wrong, too."""
+
+DRIFT, STRAY = 1e-3, 3.0
+"""Share, and number, of samples by which the last time may lie elsewhere than the first ones let expect."""
+
+DAY = 86400.0
+
+FEWEST = 8
+"""Times that a rate is told by at least."""
+
+_SECONDS = {
+    **dict.fromkeys(["s", "sec", "secs", "second", "seconds"], 1.0),
+    **dict.fromkeys(["ms", "msec", "millisecond", "milliseconds"], 1e-3),
+    **dict.fromkeys(["us", "usec", "\u00b5s", "\u03bcs", "microsecond", "microseconds"], 1e-6),
+    **dict.fromkeys(["ns", "nsec", "nanosecond", "nanoseconds"], 1e-9),
+    **dict.fromkeys(["min", "minute", "minutes"], 60.0),
+    **dict.fromkeys(["h", "hour", "hours"], 3600.0),
+}
+_BARE = {"s", "sec", "seconds", "ms", "msec", "milliseconds"}
+_NAME = re.compile(
+    r"(?:t|(?:[a-z]+[ _])?(?:time|timestamp|datetime|date))\s*(?:[ _(\[]\s*(?P<unit>[^\W\d_]+)\s*[)\]]?)?"
+)
+
+
+class Clock(NamedTuple):
+    """The sampling rate by a column of times."""
+
+    rate: float
+    """In Hz."""
+    uncertainty: float
+    """Share of the rate by which it may be wrong: times are rounded, or those of packets."""
+    overall: float
+    """Rate of all samples from the first to the last, which is another one where some are missing."""
+    even: bool
+    """Whether the two agree."""
+
+
+def unit_in(name: str) -> float | None:
+    """Return the unit in the name of a column of times, in seconds; 0 where it names none.
+
+    None where it is the name of something else.
+
+    Examples
+    --------
+    >>> [unit_in(name) for name in ("Time (ms)", "sec", "Elapsed time", "II")]
+    [0.001, 1.0, 0.0, None]
+    """
+    name = name.strip().casefold()
+    if name in _BARE:
+        return _SECONDS[name]
+    found = _NAME.fullmatch(name)
+    return found and _SECONDS.get(found["unit"], 0.0)
+
+
+def unit_of(text: str) -> float | None:
+    """Return a unit of time in seconds; 0 for none or a pattern of clock times, None for anything else."""
+    text = text.strip("()[] ").casefold()
+    return 0.0 if not text or ":" in text else _SECONDS.get(text)
+
+
+def read_clock(
+    cells: Sequence[str], rows: NDArray[np.int64], n_first: int, unit: float, decimal: str
+) -> Clock | None:
+    """Return the sampling rate that times tell, None where they are not those of samples.
+
+    The step from one sample to the next is the median one over a quarter of the first rows, which a gap does
+    not change. A rate that may be a multiple of 10 Hz, or else of 1 Hz, is that.
+
+    Parameters
+    ----------
+    cells : sequence of str
+        The times of the first rows, then of the last ones: numbers, clock times or dates; "" where one is
+        missing. The very last one does not count, as it may be cut off.
+    rows : ndarray of int
+        Their rows, ascending.
+    n_first : int
+        How many of them are of the first rows.
+    unit : float
+        Of numbers, in seconds; with 0 it is a second or a thousandth, a millionth, a billionth of one,
+        whichever makes the rate that of an ECG.
+    decimal : str
+        Decimal sign.
+    """
+    texts = pd.Series(list(cells)[:-1], dtype=str).str.strip(" '[]\"").str.replace(decimal, ".")
+    times, clock = _values(texts)
+    known = np.isfinite(times)
+    n_first = int(known[:n_first].sum())
+    times, rows = times[known], rows[:-1][known]
+    if n_first < FEWEST:
+        return None
+    if clock == "of day":
+        times = times + DAY * np.cumsum(np.diff(times, prepend=times[0]) < -DAY / 2)
+    first = times[:n_first]
+    step, noise, lag = _step(first, rows[:n_first])
+    if not step > 0 or any((np.diff(part) < 0).any() for part in (first, times[n_first:])):
+        return None
+    steps = np.diff(first)
+    if clock:
+        unit = 1.0
+    elif not unit:
+        if (steps == 1).all() and times[0] in (0, 1):
+            return None  # they count the samples
+        fitting = [size for size in (1.0, 1e-3, 1e-6, 1e-9) if RATES[0] <= 1 / (step * size) <= RATES[1]]
+        unit = fitting[0] if fitting else 0.0
+    if not unit or not RATES[0] <= 1 / (step * unit) <= RATES[1]:
+        return None
+    decimals = texts[known].str.extract(r"\.(\d+)", expand=False).str.len().max()
+    rounded = [0.1 ** (0 if np.isnan(decimals) else decimals), np.spacing(np.abs(times).max()), noise]
+    if steps.min() == 0:  # of several samples at once
+        rounded.append(float(np.median(steps[steps > 0])))
+    uncertainty = max(rounded) / (lag * step)
+    even = True
+    overall = 1 / (step * unit)
+    for last in (n_first - 1, len(times) - 1):
+        span, n_steps = times[last] - times[0], rows[last] - rows[0]
+        if clock == "of day":
+            span += DAY * max(round((n_steps * step - span) / DAY), 0)
+        stray = STRAY + max(rounded) / step + (DRIFT + uncertainty) * n_steps
+        even = even and abs(span / step - n_steps) <= stray
+        overall = float(n_steps / (span * unit)) if span > 0 else 0.0
+        if not even:
+            break
+    for whole in (10, 1):
+        near = whole * round(1 / (step * unit * whole))
+        if abs(near * step * unit - 1) <= uncertainty:
+            return Clock(float(near), uncertainty, overall, even)
+    return Clock(overall if even else 1 / (step * unit), uncertainty, overall, even)
+
+
+def _values(texts: pd.Series) -> tuple[NDArray[np.float64], str]:
+    """Return times as numbers, NaN for others, with "" for numbers, "of day" or "dates" for seconds."""
+    numbers = pd.to_numeric(texts, errors="coerce").to_numpy(dtype=np.float64)
+    if np.isfinite(numbers).any():
+        return numbers, ""
+    written = texts.where(texts.str.contains(":"), "")
+    dates = pd.to_datetime(written, errors="coerce", format="ISO8601", utc=True)
+    if texts.str.contains("-").any() and dates.notna().any():
+        passed = dates - dates.dropna().iloc[0]
+        return passed.dt.total_seconds().to_numpy(dtype=np.float64), "dates"
+    times = written.where(written.str.count(":") != 1, "0:" + written)  # minutes and seconds
+    return pd.to_timedelta(times, errors="coerce").dt.total_seconds().to_numpy(dtype=np.float64), "of day"
+
+
+def _step(times: NDArray[np.float64], rows: NDArray[np.int64]) -> tuple[float, float, int]:
+    """Return the time from one row to the next, how far times stray from that, and over how many rows."""
+    lag = len(times) // 4
+    spans, apart = times[lag:] - times[:-lag], rows[lag:] - rows[:-lag]
+    step = float(np.median(spans / apart))
+    return step, 4 * float(np.median(np.abs(spans - step * apart))), lag
