@@ -61,6 +61,19 @@ def learn_levels(
     return intercept, learned, unmarked
 
 
+def teaches(held_out: Samples, training: Samples) -> bool:
+    """Tell whether held-out ECGs show all labels, there and not there, that the ECGs trained on show so."""
+
+    def shown(samples: Samples) -> NDArray[np.bool_]:
+        target = samples.target[samples.weight > 0]
+        both: NDArray[np.bool_] = (target.max(axis=0, initial=0) > 0.5) & (
+            target.min(axis=0, initial=1) < 0.5
+        )
+        return both
+
+    return bool(shown(held_out)[shown(training)].all())
+
+
 def learn_intercept(
     logits: NDArray, target: NDArray, weight: NDArray, task: Task, intercept: NDArray[np.float64]
 ) -> NDArray[np.float64]:

@@ -28,7 +28,10 @@ def check_groups(groups: ArrayLike | None, n_samples: int) -> NDArray | None:
             f"groups must have one entry an ECG, shape ({n_samples},), got shape {groups.shape}."
         )
     if missing.any():
-        raise ValueError("groups must name the patient of every ECG, got a missing one.")
+        raise ValueError(
+            "groups must name the patient of every ECG, got a missing one: who is not known needs a name of "
+            "their own, such as the record's."
+        )
     if len({isinstance(name, str) for name in as_given}) > 1:  # numbers and names, which cannot be sorted
         return pd.factorize(as_given)[0]
     return groups

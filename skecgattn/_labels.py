@@ -159,7 +159,7 @@ class Labels:
             )
         if self.multilabel:
             _check_indicators(y)
-            return np.asarray(y, dtype=np.float64)
+            return np.array(y, dtype=np.float64)  # a copy: that of a DataFrame cannot be written to
         if len(unknown := np.setdiff1d(y, self.classes)):
             raise ValueError(f"y has labels that are not among the classes: {unknown.tolist()}.")
         return np.eye(self.n_outputs)[np.searchsorted(self.classes, y)]

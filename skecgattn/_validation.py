@@ -102,6 +102,7 @@ def check_ecg(
     column = y.columns[0] if unnamed else None
     with_y = not (y is None or (isinstance(y, str) and y == "no_validation"))
     if with_y:
+        _check_labelled(y)
         X, y = validate_data(estimator, X, y, reset=reset, multi_output=True, **options)
         if y.ndim == 2 and y.shape[1] == 1:
             if unnamed:
@@ -136,6 +137,17 @@ def check_ecg(
         estimator.n_leads_in_ = X.shape[1]
         estimator.input_ndim_ = ndim
     return (X, y) if with_y else X
+
+
+def _check_labelled(y: Any) -> None:
+    """Refuse missing labels, before scikit-learn words it without saying where."""
+    missing = np.asarray(pd.isna(y if hasattr(y, "shape") else np.asarray(y, dtype=object)))
+    if missing.ndim and missing.any():
+        rows = np.flatnonzero(missing.reshape(len(missing), -1).any(axis=1))
+        raise ValueError(
+            f"Input y contains NaN: {len(rows)} of {len(missing)} ECG(s) have no label, the first is ECG "
+            f"{rows[0]}. Leave them out: what is not known is not normal."
+        )
 
 
 def _check_dtype(y: NDArray) -> None:

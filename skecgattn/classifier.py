@@ -28,7 +28,7 @@ from ._build import (
     make_plan,
     minimum_length,
 )
-from ._calibration import learn_levels
+from ._calibration import learn_levels, teaches
 from ._frontend import FrontEnd
 from ._holdout import check_groups, hold_out
 from ._labels import Labels
@@ -51,6 +51,9 @@ from .training import (
     threads,
     train,
 )
+
+LOWEST_RATE = 20.0
+"""Hz from which heartbeats can be told at all; what is below is in kHz, or no rate."""
 
 
 class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
@@ -170,7 +173,8 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
 
     early_stopping : bool, default=False
         Whether ECGs are held out from training to stop when their loss no longer falls, to restore the
-        weights of the best epoch, and to learn the threshold of `locate`. Whole groups (patients) are held
+        weights of the best epoch, and to learn the threshold of `locate`, where they have all labels that the
+        others have, and ECGs without each. Whole groups (patients) are held
         out where `fit` gets `groups`; otherwise a stratified sample.
 
     validation_fraction : float, default=0.15
@@ -273,7 +277,7 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
     __metadata_request__partial_fit = {"classes": True}  # noqa: RUF012
 
     _parameter_constraints: dict = {  # noqa: RUF012
-        "sampling_rate": [Interval(Real, 0, None, closed="neither"), None],
+        "sampling_rate": [Interval(Real, LOWEST_RATE, None, closed="left"), None],
         "lead_names": ["array-like", None],
         "segmenter": [StrOptions({"auto", *SEGMENTERS}), callable, None],
         "classifier": [StrOptions(set(CLASSIFIERS)), callable],
@@ -282,7 +286,7 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         "read_beats": ["boolean"],
         "width": [Interval(Integral, 1, None, closed="left")],
         "dropout": [Interval(Real, 0, 1, closed="left")],
-        "resample_to": [Interval(Real, 0, None, closed="neither"), None],
+        "resample_to": [Interval(Real, LOWEST_RATE, None, closed="left"), None],
         "band": [tuple, list, None],
         "scale": ["boolean"],
         "rhythm": ["boolean", StrOptions({"auto"})],
@@ -480,7 +484,9 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
             )
         self._train(plan, training, held_out, restore)
         learn_trust(self.network_, training, plan.task)
-        self._learn_levels(plan, training if held_out is None else held_out)
+        self._learn_levels(
+            plan, training if held_out is None or not teaches(held_out, training) else held_out
+        )
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)

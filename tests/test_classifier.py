@@ -1427,6 +1427,41 @@ def test_early_stopping_needs_something_to_hold_out(binary):
         small(validation_fraction=0.9).fit(X[rows], y[rows])
 
 
+def test_early_stopping_learns_what_is_held_out_from_the_others():
+    """A label of one patient, whom both sides cannot have."""
+    X, y, groups = ecg_of(60, n_patients=10)
+    y = np.where((groups == "0") & (y[:, 0] == 1), "V", "N")
+    kept = (y == "V") | (groups != "0")
+    X, groups, y = X[kept], groups[kept], y[kept]
+    clf = small(max_epochs=3).fit(X, y, groups=groups)
+    assert 0 < clf.thresholds_[0] < NOTHING_LEARNED
+    assert np.abs(clf.intercept_).max() > 0
+
+
+@pytest.mark.parametrize("rate", [0.36, 19, True])
+def test_rates_that_are_no_hertz_are_refused(binary, rate):
+    X, y, _ = binary
+    for params in ({"sampling_rate": rate}, {"sampling_rate": 180, "resample_to": rate}):
+        with pytest.raises(InvalidParameterError, match=r"in the range \[20.0, inf\)"):
+            AttentionECGClassifier(**params).fit(X, y)
+
+
+@pytest.mark.parametrize("missing", [None, np.nan])
+@pytest.mark.parametrize("kind", [list, pd.Series, lambda y: np.array(y, dtype=object)])
+def test_missing_labels_are_named(binary, missing, kind):
+    X, y, _ = binary
+    y = [*y[:7], missing, *y[8:-1], missing]
+    with pytest.raises(ValueError, match=r"y contains NaN: 2 of 40 ECG.s. have no label, the first is ECG 7"):
+        small().fit(X, kind(y))
+
+
+def test_indicators_of_a_frame_that_cannot_be_written_to(multilabel):
+    X, y, _ = multilabel
+    frame = pd.DataFrame(y.astype(float), columns=["S", "V"])
+    small(max_epochs=1).fit(X, frame)  # torch would warn
+    assert frame.to_numpy().tolist() == y.tolist()
+
+
 # --- real ECG -------------------------------------------------------------------------------------
 
 

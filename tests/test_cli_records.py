@@ -114,6 +114,63 @@ def test_train_on_a_table_of_labels(archive, tmp_path):
     assert (told["classes"], told["normal_class"]) == (["PVC", "normal"], "normal")
 
 
+def test_records_without_a_label_are_not_normal(archive, tmp_path):
+    rows = ["r0,normal", "r1,PVC", "r2,", "r3,PVC", "r4,normal", "r4,PVC", "r5,normal"]
+    table = tmp_path / "labels.csv"
+    train = ["train", archive, "--labels", table, "--folds", 0, "--epochs", 1, "--window", 5]
+    train += ["--output", tmp_path / "m.skecg"]
+    table.write_text("\n".join(["record,label", *rows]))
+    result = invoke(*train, "--json")
+    assert "1 record without a label left out: r2" in result.stderr
+    assert "1 record both normal and not, taken for what is not: r4" in result.stderr
+    assert json.loads(result.stdout)["data"]["labels"] == {"PVC": 3, "normal": 3}
+    table.write_text("\n".join(["record,label", *rows]).replace("normal", ""))
+    result = invoke(*train, "--json")
+    assert "3 records without a label taken for normal, as no label means that: r0, r2, r5" in result.stderr
+
+
+@pytest.mark.parametrize("command", ["train", "report"])
+def test_no_file_of_another_kind_is_replaced(archive, model, tmp_path, command):
+    (tmp_path / "labels.csv").write_text(
+        "record,label\n" + "\n".join(f"r{k},{'NV'[k % 2]}" for k in range(6))
+    )
+    run = {
+        "train": ["train", archive, "--labels", tmp_path / "labels.csv", "--folds", 0, "--epochs", 1],
+        "report": ["report", archive / "r0", "--model", model[0]],
+    }[command]
+    for path in (archive / "r0.hea", archive / "r0.dat", tmp_path / "labels.csv"):
+        before = path.read_bytes()
+        assert "and would be replaced: choose another --output" in invoke(*run, "-o", path, code=2).stderr
+        assert path.read_bytes() == before
+    out = tmp_path / "out"
+    out.touch()
+    for _ in range(2):  # an empty file, then one of its own
+        invoke(*run, "-o", out)
+        assert out.stat().st_size
+
+
+def test_labels_in_another_encoding_are_named(archive, tmp_path):
+    (tmp_path / "l.csv").write_text("record,label\nr0,ventrikul\u00e4r\n", encoding="cp1252")
+    result = invoke("train", archive, "--labels", tmp_path / "l.csv", "-o", tmp_path / "m", code=2)
+    assert "l.csv is not text in UTF-8" in result.stderr
+    assert "save it as CSV UTF-8" in result.stderr
+
+
+def test_units_of_a_table(archive, model, tmp_path):
+    write_csv(tmp_path / "a.csv", archive)
+    heading, *rows = (tmp_path / "a.csv").read_text().splitlines()
+    rows = [",".join(str(float(cell) * 1000) for cell in row.split(",")) for row in rows]
+    (tmp_path / "a.csv").write_text("\n".join([heading, *rows]))
+    run = ["annotate", tmp_path / "a.csv", "--sampling-rate", RATE, "--model", model[0], "--output"]
+    found = invoke(*run, tmp_path / "one", code=1).stderr  # warnings are errors here
+    assert "leads that span" in found
+    assert "give the file's --units" in found
+    assert "leads that span" not in invoke(*run, tmp_path / "two", "--units", "uV").stderr
+    assert "--units must be one of" in invoke(*run, tmp_path / "three", "--units", "kV", code=2).stderr
+    told = invoke("info", tmp_path / "a.csv", "--sampling-rate", RATE, "--units", "uV", "--json")
+    assert json.loads(told.stdout)["lead_names"] == list(LEADS)
+
+
 def test_train_takes_the_normal_label_that_it_is_told(archive, tmp_path):
     rows = ["record,label", *(f"r{k},{'PVC' if k % 2 else 'unremarkable'}" for k in range(6))]
     (tmp_path / "labels.csv").write_text("\n".join(rows))

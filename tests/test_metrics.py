@@ -6,6 +6,7 @@ import pickle
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 import sklearn
 from sklearn.base import BaseEstimator, ClassifierMixin
@@ -622,3 +623,18 @@ def test_scorers_say_what_is_missing(ecgs):
             make(label="PVC", **({"sampling_rate": 100} if make is metrics.make_beat_scorer else {}))
     with pytest.raises(TypeError, match="map_iou takes the options"):
         metrics.make_map_scorer("map_iou", label="V", level="beat")
+
+
+def test_located_beats_may_be_a_frame():
+    dtype = [("sample", np.int64), ("label", object)]
+    rows = [(0, 100, "V"), (2, 50, "V"), (2, 90, "S"), (0, 300, "S")]
+    frame = pd.DataFrame(rows, columns=["ecg", "sample", "label"])
+    arrays = [np.array([row[1:] for row in rows if row[0] == k], dtype=dtype) for k in range(4)]
+    truth = [np.array([(105, "V"), (290, "N")], dtype=[("sample", "i8"), ("symbol", "U4")])] * 4
+    options = {"label": "V", "sampling_rate": 100}
+    assert metrics.beat_detection(truth, frame, **options) == metrics.beat_detection(truth, arrays, **options)
+    assert metrics.beat_detection(truth, frame[:0], **options).fn == 4
+    with pytest.raises(ValueError, match=r"windows 0 to 1 in its column 'ecg', .* got 0 to 2"):
+        metrics.beat_detection(truth[:2], frame, **options)
+    with pytest.raises(ValueError, match=r"lacks \['ecg'\]"):
+        metrics.beat_detection(truth, frame.drop(columns="ecg"), **options)

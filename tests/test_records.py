@@ -14,6 +14,7 @@ from skecgattn.datasets import make_ecg
 from skecgattn.datasets._wfdb import quiet_wfdb
 from skecgattn.records import Record, UnreadableRecordError, read_record, unreadable_stretches
 from skecgattn.records._quality import CONTEXT_SECONDS
+from skecgattn.records._times import read_clock
 
 DATA = Path(os.environ.get("SKECGATTN_DATA", "."))
 RATE = 250
@@ -500,12 +501,15 @@ def test_times_of_a_csv_may_have_holes_and_a_broken_end(tmp_path):
     assert read_record(path).sampling_rate == pytest.approx(249.89, abs=1e-4)
 
 
-def test_wall_clocks_of_a_csv_that_turn_more_than_once(tmp_path):
-    path = timed(tmp_path / "a.csv", 36000 + np.arange(25 * 3 * 86400 // 20) * 20 / 25, write=clock)
-    with pytest.raises(ValueError, match="sampling_rate must be given"):  # 1.25 Hz are no ECG
-        read_record(path)
-    path = timed(tmp_path / "a.csv", 36000 + np.arange(25 * 87000) / 25, write=clock)
-    assert read_record(path).sampling_rate == 25
+@pytest.mark.parametrize("days", [0.9, 1.1, 3.4])
+@pytest.mark.parametrize("missing", [0, 600])
+def test_wall_clocks_that_turn(days, missing):
+    """From ten o'clock on, for some days, of which ten minutes may be missing."""
+    n_rows, rate = round(days * 86400 * 250), 250
+    rows = np.r_[:4096, n_rows - 500 : n_rows]
+    seconds = 36000 + rows / rate + np.where(rows < 4096, 0, missing)
+    told = read_clock([clock(s) for s in seconds], rows, 4096, 0.0, ".")
+    assert (told.rate, told.even) == (rate, not missing)
 
 
 @pytest.mark.parametrize(
@@ -539,6 +543,16 @@ def test_units_and_the_finest_of_several_times_of_a_csv(tmp_path):
     path.write_text("\n".join(["timestamp,'Elapsed time',II", ",'beats','mV'", *rows]))
     with pytest.raises(ValueError, match="sampling_rate must be given"):
         read_record(path)
+
+
+def test_names_of_csv_leads_may_end_in_their_unit(tmp_path):
+    (tmp_path / "a.csv").write_text("II (uV),V1 [\u00b5V],V2_mV,V_3,V4\n1000,2000,3,4,5\n", encoding="utf-8")
+    record = read_record(tmp_path / "a.csv", sampling_rate=RATE)
+    assert record.lead_names == ("II", "V1", "V2", "V_3", "V4")
+    np.testing.assert_allclose(record.read()[:, 0], [1, 2, 3, 4, 5])
+    np.testing.assert_allclose(
+        read_record(tmp_path / "a.csv", sampling_rate=RATE, units="mV").read()[:, 0], [1000, 2000, 3, 4, 5]
+    )
 
 
 def test_csv_with_decimal_commas(tmp_path):

@@ -13,7 +13,7 @@ import typer
 from .._words import clock, counted, few
 from ._console import FAILED, bars, make_table, note, plain_messages, print_json, print_table, reason, say
 from ._inputs import by_label, list_records, open_record, pairs, split, thresholds
-from ._options import MODEL, Jobs, Json, Quiet, SamplingRate, Threshold
+from ._options import MODEL, Jobs, Json, Quiet, SamplingRate, Threshold, Units
 from ._wording import in_options
 
 EPILOG = """**Examples**
@@ -59,6 +59,7 @@ def annotate(
         typer.Option(help="WFDB symbols of the model's classes, such as RVOT=V.", show_default=False),
     ] = "",
     sampling_rate: SamplingRate = None,
+    units: Units = None,
     csv: Annotated[bool, typer.Option("--csv", help="Also write NAME.csv, one row a heartbeat.")] = False,
     maps: Annotated[
         bool,
@@ -85,7 +86,7 @@ def annotate(
         names = split(leads)
         paths = list_records(records)
         _check_targets(paths, output, csv, maps, overwrite)
-        sources, unread = _open_bare(paths, sampling_rate, names, output, annotator)
+        sources, unread = _open_bare(paths, sampling_rate, units, names, output, annotator)
         readable = [source for source in sources if source is not None]
         # names of the rows of .npy files, among which the model finds its own
         rows_named = all(path.suffix.lower() == ".npy" for path in paths) and {
@@ -178,7 +179,12 @@ def _is_ours(file: Path) -> bool:
 
 
 def _open_bare(
-    paths: list[Path], sampling_rate: float | None, names: list[str], output: Path, annotator: str
+    paths: list[Path],
+    sampling_rate: float | None,
+    units: str | None,
+    names: list[str],
+    output: Path,
+    annotator: str,
 ) -> tuple[list[Any], dict[Path, dict[str, Any]]]:
     """Open the files that do not tell all of themselves.
 
@@ -191,7 +197,7 @@ def _open_bare(
             sources.append(path)
             continue
         try:
-            sources.append(open_record(path, sampling_rate, names))
+            sources.append(open_record(path, sampling_rate, units, names))
         except (OSError, ValueError) as error:
             if len(paths) == 1:
                 raise

@@ -9,7 +9,17 @@ import numpy as np
 import typer
 
 from .._words import counted
-from ._console import bars, make_table, number, plain_messages, print_json, print_table, writable_file
+from ._console import (
+    bars,
+    is_page,
+    is_picture,
+    make_table,
+    number,
+    plain_messages,
+    print_json,
+    print_table,
+    writable_file,
+)
 from ._inputs import find_records, split
 from ._options import Folder, Json, Quiet
 
@@ -81,7 +91,7 @@ def build(
 ) -> None:
     """Write the page for the experts and the key that tells which strip is of which method."""
     with plain_messages():
-        page = writable_file(output)
+        page = writable_file(output, "page", is_page)
         from .. import load
         from ..inspection import build_grade_study
         from ..preprocessing import resample
@@ -161,7 +171,7 @@ def summary(
         from ..inspection import GradeStudyDisplay, summarise_grades
 
         if plot is not None:
-            plot = writable_file(plot)
+            plot = writable_file(plot, "picture", is_picture)
         found = summarise_grades(key, files, confidence=confidence)
         if plot is not None:
             display = GradeStudyDisplay.from_summary(found)

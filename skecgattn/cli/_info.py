@@ -12,7 +12,7 @@ from rich.table import Table
 from .._words import clock, counted
 from ._console import plain_messages, print_json
 from ._inputs import open_record
-from ._options import Json, SamplingRate
+from ._options import Json, SamplingRate, Units
 
 if TYPE_CHECKING:
     from ..records import Record
@@ -30,6 +30,7 @@ RECORDS = (".hea", ".dat", ".mat", ".edf", ".csv", ".npy")
 def info(
     file: Annotated[Path, typer.Argument(help="Model file or recording.", show_default=False)],
     sampling_rate: SamplingRate = None,
+    units: Units = None,
     as_json: Json = False,
 ) -> None:
     """Tell what is inside a model file or a recording."""
@@ -38,7 +39,7 @@ def info(
         if not is_record and not file.is_file():
             raise FileNotFoundError(f"there is no model file and no record {file}")
         if is_record:
-            facts = _of_record(open_record(file, sampling_rate, []))
+            facts = _of_record(open_record(file, sampling_rate, units, []))
         else:
             from .._model_file import info as describe
 

@@ -80,10 +80,12 @@ def list_records(paths: Sequence[Path]) -> list[Path]:
     return found
 
 
-def open_record(path: Path, sampling_rate: float | None, leads: Sequence[str]) -> Record:
-    """Open a record; the sampling rate and the names are for files that do not tell them."""
+def open_record(path: Path, sampling_rate: float | None, units: str | None, leads: Sequence[str]) -> Record:
+    """Open a record; the sampling rate, units and names are for files that do not tell them."""
     from ..records import read_record
 
     bare = path.suffix.lower() in (".csv", ".npy")
     named = leads if leads and path.suffix.lower() == ".npy" else None
-    return read_record(path, sampling_rate=sampling_rate if bare else None, leads=named)
+    if not bare:
+        return read_record(path)
+    return read_record(path, sampling_rate=sampling_rate, units=units, leads=named)

@@ -21,6 +21,12 @@ SamplingRate = Annotated[
     float | None,
     typer.Option(min=1, help="Hz, of .npy files and of .csv files without times.", show_default=False),
 ]
+Units = Annotated[
+    str | None,
+    typer.Option(
+        help="V, mV, uV or nV, of .npy and .csv files; else what the file says, or mV.", show_default=False
+    ),
+]
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Decides all that is random.")]
 
 

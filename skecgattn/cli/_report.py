@@ -10,9 +10,9 @@ from typing import Annotated, Any
 
 import typer
 
-from ._console import plain_messages, print_json, writable_file
+from ._console import is_page, plain_messages, print_json, writable_file
 from ._inputs import open_record, split, thresholds
-from ._options import MODEL, Jobs, Json, Quiet, SamplingRate, Threshold
+from ._options import MODEL, Jobs, Json, Quiet, SamplingRate, Threshold, Units
 
 EPILOG = """**Examples**
 
@@ -62,6 +62,7 @@ def report(
         ),
     ] = "",
     sampling_rate: SamplingRate = None,
+    units: Units = None,
     strips: Annotated[int, typer.Option(min=1, help="Strips of each kind.")] = 4,
     disclosure: Annotated[
         Disclosure, typer.Option(help="What of the recording to scroll through.")
@@ -78,8 +79,8 @@ def report(
             raise ValueError(
                 "--threshold is for annotating with a model; --annotations have been made already"
             )
-        opened = open_record(record, sampling_rate, split(leads))
-        target = writable_file(Path(f"{opened.name}.html") if output is None else output)
+        opened = open_record(record, sampling_rate, units, split(leads))
+        target = writable_file(Path(f"{opened.name}.html") if output is None else output, "report", is_page)
         from .._model_file import classifier_of, load
         from ..records import annotate, write_report
 

@@ -115,7 +115,9 @@ def train(
         _check_source(labels, from_annotations, from_dx)
         if folds == 1:
             raise ValueError("--folds must be 0 or at least 2, got 1")
-        output = writable_file(output)
+        if codes and not from_dx:
+            raise ValueError("--codes is for --from-dx: say which codes make which label there")
+        output = writable_file(output, "model file", _is_model)
         data = _read(
             folder,
             labels=labels,
@@ -158,6 +160,17 @@ def train(
         print_json(results)
     else:
         _show(results)
+
+
+def _is_model(path: Path) -> bool:
+    from .._model_file import info
+    from ..exceptions import ModelFileError
+
+    try:
+        info(path)
+    except (ModelFileError, OSError):
+        return False
+    return True
 
 
 def _check_source(labels: Path | None, from_annotations: bool, from_dx: bool) -> None:
@@ -215,7 +228,7 @@ def _read(
             if labels is None:
                 chosen, given = source.labels_from_dx(records, wanted, normal)
             else:
-                chosen, given = source.labels_from_table(records, folder, table)
+                chosen, given = source.labels_from_table(records, folder, table, normal)
             data = source.from_record_labels(chosen, given, window=window, patients=known, watch=watch)
     found = sorted(set().union(*data.labels))
     if normal is not None and normal not in found:

@@ -79,6 +79,10 @@ class _Labelled(NamedTuple):
 
 def read_table(path: Path, columns: Sequence[str]) -> Iterator[dict[str, str]]:
     """Read the rows of a CSV file with a heading, separated by commas, semicolons or tabs."""
+    try:
+        path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not text in UTF-8 ({error.reason}): save it as CSV UTF-8") from error
     with path.open(newline="", encoding="utf-8-sig") as file:
         heading = file.readline()
         file.seek(0)
@@ -286,10 +290,28 @@ def from_record_labels(
 
 
 def labels_from_table(
-    records: Sequence[Record], folder: Path, labels: Mapping[str, frozenset[str]]
+    records: Sequence[Record],
+    folder: Path,
+    labels: Mapping[str, frozenset[str]],
+    normal: str | None = None,
 ) -> tuple[list[Record], list[frozenset[str]]]:
-    """Match records with the rows of a table."""
+    """Match records with the rows of a table.
+
+    Where it has a normal label, records without any label are left out: what is not known is not normal.
+    """
     chosen = [(record, labels[record.name]) for record in records if record.name in labels]
+    usual = {name for given in labels.values() for name in given if name == normal or means_normal(name)}
+    unlabelled = [record.name for record, given in chosen if not given]
+    if usual and unlabelled:
+        note(f"{counted(len(unlabelled), 'record')} without a label left out: {few(unlabelled)}")
+        chosen = [(record, given) for record, given in chosen if given]
+    elif unlabelled:
+        note(
+            f"{counted(len(unlabelled), 'record')} without a label taken for normal, as no label means that: "
+            f"{few(unlabelled)}"
+        )
+    if both := [record.name for record, given in chosen if given & usual and given - usual]:
+        note(f"{counted(len(both), 'record')} both normal and not, taken for what is not: {few(both)}")
     missing = sorted(set(labels) - {record.name for record in records})
     if missing:
         note(

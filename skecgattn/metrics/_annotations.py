@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -62,6 +63,25 @@ def flatten(beats: Sequence[NDArray], field: str, name: str) -> tuple[NDArray, N
     values = np.concatenate([np.asarray(window[field], dtype=object) for window in beats])
     order = np.lexsort((sample, index))
     return index[order], sample[order], values[order]
+
+
+def split_frame(beats: Any, n_samples: int) -> list[NDArray]:
+    """Return the beats of a DataFrame, one row a beat, as an array of ``sample`` and ``label`` a window."""
+    if missing := [name for name in ("ecg", "sample", "label") if name not in beats.columns]:
+        raise ValueError(
+            f"beats_pred must have the columns 'ecg', 'sample' and 'label' as a DataFrame; lacks {missing}."
+        )
+    window = np.asarray(beats["ecg"], dtype=np.int64)
+    if len(window) and not (window.min() >= 0 and window.max() < n_samples):
+        raise ValueError(
+            f"beats_pred must have windows 0 to {n_samples - 1} in its column 'ecg', one an entry of "
+            f"beats_true; got {window.min()} to {window.max()}."
+        )
+    order = np.argsort(window, kind="stable")
+    rows = np.empty(len(window), dtype=[("sample", np.int64), ("label", object)])
+    for name in ("sample", "label"):
+        rows[name] = beats[name].to_numpy()[order]
+    return np.split(rows, np.searchsorted(window[order], np.arange(1, n_samples))) if n_samples else []
 
 
 def beat_roles(symbol: NDArray, symbols: tuple[str, ...], ignored: tuple[str, ...]) -> NDArray[np.int8]:

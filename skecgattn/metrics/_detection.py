@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import Bunch
-from sklearn.utils._param_validation import Interval, Options, StrOptions, validate_params
+from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOptions, validate_params
 
 from .._aami import AAMI_CLASSES
-from ._annotations import IGNORED, POSITIVE, beat_roles, flatten, resolve_label
+from ._annotations import IGNORED, POSITIVE, beat_roles, flatten, resolve_label, split_frame
 
 
 def _match(first: NDArray, second: NDArray, tolerance: float) -> tuple[NDArray, NDArray]:
@@ -103,7 +103,7 @@ def _chance_counts(window: NDArray, role: NDArray, n_predictions: NDArray) -> ND
 @validate_params(
     {
         "beats_true": ["array-like"],
-        "beats_pred": ["array-like"],
+        "beats_pred": ["array-like", HasMethods(["to_records"])],
         "label": [str, tuple, list],
         "sampling_rate": [Interval(Real, 0, None, closed="neither")],
         "tolerance": [Interval(Real, 0, None, closed="left")],
@@ -117,7 +117,7 @@ def _chance_counts(window: NDArray, role: NDArray, n_predictions: NDArray) -> ND
 )
 def beat_detection(
     beats_true: Sequence[NDArray],
-    beats_pred: Sequence[NDArray],
+    beats_pred: Any,
     *,
     label: str | Sequence[str],
     sampling_rate: float,
@@ -208,6 +208,8 @@ def beat_detection(
     >>> scores.tp, scores.fp, scores.fn, scores.f1
     (1, 1, 1, 0.5)
     """
+    if hasattr(beats_pred, "to_records"):
+        beats_pred = split_frame(beats_pred, len(beats_true))
     if len(beats_true) != len(beats_pred):
         raise ValueError(
             f"beats_true and beats_pred must have one entry a window each; "

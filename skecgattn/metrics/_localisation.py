@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from numbers import Real
 from typing import Any
@@ -13,6 +12,7 @@ from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.utils import check_array
 from sklearn.utils._param_validation import Interval, validate_params
 
+from .._warn import warn_user
 from ._annotations import IGNORED, POSITIVE, MapTruth, map_truth
 
 CONSTRAINTS: dict[str, list[Any]] = {
@@ -41,11 +41,7 @@ def checked_truth(
 def mean_score(name: str, values: NDArray, chance: NDArray, return_chance: bool) -> Score:
     """Return the mean over windows, with chance where wanted; nan, with a warning, of none."""
     if not len(values):
-        warnings.warn(
-            f"{name} is undefined: no window scored holds what it needs.",
-            UndefinedMetricWarning,
-            stacklevel=3,
-        )
+        warn_user(f"{name} is undefined: no window scored holds what it needs.", UndefinedMetricWarning)
         return (float("nan"), float("nan")) if return_chance else float("nan")
     score = float(np.mean(values, dtype=float))
     return (score, float(np.mean(chance, dtype=float))) if return_chance else score

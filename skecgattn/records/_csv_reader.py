@@ -21,6 +21,7 @@ _COUNT_COLUMNS = {"sample", "samples", "sample #", "index", ""}  # "sample #" is
 _ROWS_PER_MARK = 4096
 _DECIMAL_COMMA = re.compile(r"[-+\d:.T ]*\d,\d+(e[-+]?\d+)?", re.IGNORECASE)
 _ROWS_FOR_COMMA = 50
+_NAME_AND_UNIT = re.compile(r"(?P<lead>.*[^\s_(\[])(?:\s*[(\[]\s*|_)(?P<unit>[^\W_]+)\s*[)\]]?")
 
 
 @dataclass(frozen=True)
@@ -97,11 +98,12 @@ def open_csv(path: Path, sampling_rate: float | None, units: str | None) -> Sour
         ):
             clocks.append((clock, names[i]))
     rate = _choose_rate(path, clocks, sampling_rate)
-    unit_of_leads = [units] * len(columns) if units else given or ["mV"] * len(columns)
+    leads, named_units = zip(*(_lead_and_unit(names[i]) for i in columns))
+    unit_of_leads = [units] * len(columns) if units else given or [unit or "mV" for unit in named_units]
     # a lead in another unit is refused where leads are chosen
     scales = tuple(to_millivolts(unit) or 1.0 for unit in unit_of_leads)
     reader = CSVReader(path, tuple(columns), separator, decimal, marks, scales)
-    return uniform_source(path, reader, tuple(names[i] for i in columns), n_rows, rate, unit_of_leads)
+    return uniform_source(path, reader, leads, n_rows, rate, unit_of_leads)
 
 
 def _text(path: Path, marks: NDArray[np.int64], first: int, last: int) -> bytes:
@@ -180,6 +182,14 @@ def _units(cells: list[str], n_leads: int) -> list[str]:
     if len(units) == n_leads and not any(map(_is_number, units)) and any(map(to_millivolts, units)):
         return units
     return []
+
+
+def _lead_and_unit(name: str) -> tuple[str, str | None]:
+    """Split a name such as "II (uV)" or "V1_mV" where it ends in a unit of voltage."""
+    found = _NAME_AND_UNIT.fullmatch(name)
+    if found is None or to_millivolts(found["unit"]) is None:
+        return name, None
+    return found["lead"], found["unit"]
 
 
 def _mark_rows(path: Path, offset: int) -> tuple[NDArray[np.int64], int]:
