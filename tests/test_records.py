@@ -555,6 +555,17 @@ def test_names_of_csv_leads_may_end_in_their_unit(tmp_path):
     )
 
 
+def test_columns_of_text_in_a_csv_are_no_leads(tmp_path):
+    rows = [f"N,{k},NA,{k}" if k else "(AFIB,-,NA,0" for k in range(99)]
+    (tmp_path / "a.csv").write_text("\n".join(["rhythm,II,V1,V2", *rows]))
+    record = read_record(tmp_path / "a.csv", sampling_rate=RATE)
+    assert record.lead_names == ("II", "V1", "V2")
+    np.testing.assert_array_equal(record.read(1, 3), [[1, 2], [np.nan, np.nan], [1, 2]])
+    (tmp_path / "a.csv").write_text("name,age\nx,young\n")
+    with pytest.raises(UnreadableRecordError, match="must have a column of numbers, got text in name, age"):
+        read_record(tmp_path / "a.csv", sampling_rate=RATE)
+
+
 def test_csv_with_decimal_commas(tmp_path):
     rows = [f"{k / RATE:.4f};{k / 8};-{k / 4}".replace(".", ",") for k in range(5000)]
     rows[0] = "0;0;"

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from skecgattn._words import few
 from skecgattn.records._source import Source, UnreadableRecordError, to_millivolts, uniform_source
 from skecgattn.records._times import SLACK, TOLD, Clock, read_clock, unit_in, unit_of
 
@@ -21,6 +22,7 @@ _COUNT_COLUMNS = {"sample", "samples", "sample #", "index", ""}  # "sample #" is
 _ROWS_PER_MARK = 4096
 _DECIMAL_COMMA = re.compile(r"[-+\d:.T ]*\d,\d+(e[-+]?\d+)?", re.IGNORECASE)
 _ROWS_FOR_COMMA = 50
+_MISSING = {"", "-", "na", "n/a", "nan", "null", "none"}
 _NAME_AND_UNIT = re.compile(r"(?P<lead>.*[^\s_(\[])(?:\s*[(\[]\s*|_)(?P<unit>[^\W_]+)\s*[)\]]?")
 
 
@@ -87,6 +89,12 @@ def open_csv(path: Path, sampling_rate: float | None, units: str | None) -> Sour
         raise UnreadableRecordError(f"The file {path} holds no samples.")
     ends = _Ends.of(path, marks, n_rows)
     decimal = "," if separator != "," and ends.has_decimal_commas(separator) else "."
+    kept = [k for k, i in enumerate(columns) if not ends.is_text(i, separator, decimal)]
+    if not kept:
+        raise UnreadableRecordError(
+            f"The file {path} must have a column of numbers, got text in {few([names[i] for i in columns])}."
+        )
+    columns, given = [columns[k] for k in kept], [given[k] for k in kept if given]
     clocks: list[tuple[Clock, str]] = []
     for i, unit in times.items():
         below_it = unit_of(below[i]) if given and i < len(below) else 0.0
@@ -145,6 +153,12 @@ class _Ends:
             return None
         cells: list[str] = table[column].fillna("").tolist()
         return cells if len(cells) == len(self.rows) else None
+
+    def is_text(self, column: int, separator: str, decimal: str) -> bool:
+        """Tell whether a column has something in it, and nothing of that is a number: it is no lead."""
+        cells = (cell.strip(" '").replace(decimal, ".") for cell in self.column(column, separator) or [])
+        known = [cell for cell in cells if cell.casefold() not in _MISSING]
+        return bool(known) and not any(map(_is_number, known))
 
     def has_decimal_commas(self, separator: str) -> bool:
         lines = self.text.decode(errors="replace").splitlines()[:_ROWS_FOR_COMMA]
