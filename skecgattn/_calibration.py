@@ -15,31 +15,67 @@ RIDGE = 1e-4
 """Weight of the square of the intercept, whose mean a softmax leaves open."""
 
 
+Levels = tuple[NDArray[np.float64], NDArray[np.float64], list[int]]
+"""Intercept (n_outputs,), thresholds (n_maps,) of the beats' scores, and the maps with next to no score for
+any beat, even in ECGs with the label."""
+
+
 def learn_levels(
-    reader: Reader, samples: Samples, objective: Objective, task: Task, thresholds: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64], list[int]]:
-    """Learn intercept and thresholds from labels of whole ECGs, in one pass.
+    reader: Reader,
+    training: Samples,
+    objective: Objective,
+    task: Task,
+    thresholds: NDArray[np.float64],
+    *,
+    held_out: Samples | None = None,
+) -> Levels:
+    """Learn intercept and thresholds from labels of whole ECGs.
+
+    Where there are held-out ECGs, those are learned from, but for a label that none of them has, or all have.
+    Where an ECG has one of several classes, all is learned from those trained on then.
 
     Parameters
     ----------
     reader : Reader
         With the intercept until now.
-    samples : Samples
-        To learn from.
+    training : Samples
+        ECGs trained on.
     objective : Objective
         The intercept is learned where it also shows the classifier parts of ECGs.
     task : Task
     thresholds : ndarray of shape (n_maps,)
         What is kept where ECGs with a label, beats without it or all heartbeats are missing.
+    held_out : Samples, optional
 
     Returns
     -------
-    intercept : ndarray of shape (n_outputs,)
-    thresholds : ndarray of shape (n_maps,)
-        Of the beats' scores.
-    unmarked : list of int
-        Maps with next to no score for any beat, even in ECGs with the label.
+    levels : Levels
     """
+    if held_out is None:
+        return _levels(reader, training, objective, task, thresholds)
+    missing = _shows(training) & ~_shows(held_out)
+    if not missing.any():
+        return _levels(reader, held_out, objective, task, thresholds)
+    others = _levels(reader, training, objective, task, thresholds)
+    if not task.multilabel:
+        return others
+    intercept, learned, unmarked = _levels(reader, held_out, objective, task, thresholds)
+    of_others = missing[list(task.marked)]
+    flat = [k for k in range(len(learned)) if k in (others[2] if of_others[k] else unmarked)]
+    return np.where(missing, others[0], intercept), np.where(of_others, others[1], learned), flat
+
+
+def _shows(samples: Samples) -> NDArray[np.bool_]:
+    """Tell of which outputs (n_outputs,) there are ECGs with the label, and others."""
+    target = samples.target[samples.weight > 0]
+    both: NDArray[np.bool_] = (target.max(axis=0, initial=0) > 0.5) & (target.min(axis=0, initial=1) < 0.5)
+    return both
+
+
+def _levels(
+    reader: Reader, samples: Samples, objective: Objective, task: Task, thresholds: NDArray[np.float64]
+) -> Levels:
+    """Return the levels that ECGs teach, in one pass."""
     logits, maps = reader.compute(samples.channels)
     intercept = reader.intercept
     if objective.cuts:
@@ -59,19 +95,6 @@ def learn_levels(
         if usual_highest(of_map, present[:, k], weight=weight) < LOWEST:
             unmarked.append(k)
     return intercept, learned, unmarked
-
-
-def teaches(held_out: Samples, training: Samples) -> bool:
-    """Tell whether held-out ECGs show all labels, there and not there, that the ECGs trained on show so."""
-
-    def shown(samples: Samples) -> NDArray[np.bool_]:
-        target = samples.target[samples.weight > 0]
-        both: NDArray[np.bool_] = (target.max(axis=0, initial=0) > 0.5) & (
-            target.min(axis=0, initial=1) < 0.5
-        )
-        return both
-
-    return bool(shown(held_out)[shown(training)].all())
 
 
 def learn_intercept(

@@ -152,9 +152,9 @@ def _check_labelled(y: Any) -> None:
 
 def _check_dtype(y: NDArray) -> None:
     """Refuse numbers in an array of objects, which scikit-learn takes for no labels, in words that help."""
-    if y.dtype.kind == "O" and not all(isinstance(value, str) for value in y.flat):
+    if y.dtype.kind == "O" and (strange := [value for value in y.flat if not isinstance(value, str)]):
         raise ValueError(
-            f"Unknown label type: y is an array of objects such as {y.flat[0]!r}. Convert it, as in "
+            f"Unknown label type: y is an array of objects such as {strange[0]!r}. Convert it, as in "
             "y.astype(int), or y.astype(str) for names."
         )
 

@@ -28,7 +28,7 @@ from ._build import (
     make_plan,
     minimum_length,
 )
-from ._calibration import learn_levels, teaches
+from ._calibration import learn_levels
 from ._frontend import FrontEnd
 from ._holdout import check_groups, hold_out
 from ._labels import Labels
@@ -68,9 +68,10 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
     Parameters
     ----------
     sampling_rate : float, default=None
-        Sampling rate of the ECGs in Hz. With None the networks read the samples as they are: no resampling,
-        no filter, no heartbeats, and `locate` is not available. Otherwise a lead that jumps to a constant and
-        back, its electrode being off, is bridged by a line: give ECGs in millivolts, as they were recorded.
+        Sampling rate of the ECGs in Hz, 20 or more. With None the networks read the samples as they are: no
+        resampling, no filter, no heartbeats, and `locate` is not available. Otherwise a lead that jumps to a
+        constant and back, its electrode being off, is bridged by a line: give ECGs in millivolts, as they
+        were recorded.
 
     lead_names : sequence of str or None, default=None
         Names of the leads of `X` in their order, such as ``("MLII", "V1")``. They change nothing in training;
@@ -109,7 +110,7 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
         Dropout before the last layer of the "convolutional" classifier.
 
     resample_to : float or None, default=180.0
-        Sampling rate that the networks work at, in Hz; None keeps the ECG's own.
+        Sampling rate that the networks work at, in Hz, 20 or more; None keeps the ECG's own.
 
     band : tuple of (float or None, float or None) or None, default=(0.5, 40.0)
         Pass band in Hz of a zero-phase filter, within what `resample_to` leaves: from half of that rate on
@@ -173,9 +174,9 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
 
     early_stopping : bool, default=False
         Whether ECGs are held out from training to stop when their loss no longer falls, to restore the
-        weights of the best epoch, and to learn the threshold of `locate`, where they have all labels that the
-        others have, and ECGs without each. Whole groups (patients) are held
-        out where `fit` gets `groups`; otherwise a stratified sample.
+        weights of the best epoch, and to learn the intercept of the logits and the thresholds of `locate`.
+        Those of a label that none of them has, or all have, are learned from the others. Whole groups
+        (patients) are held out where `fit` gets `groups`; otherwise a stratified sample.
 
     validation_fraction : float, default=0.15
         Share of ECGs held out.
@@ -484,9 +485,7 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
             )
         self._train(plan, training, held_out, restore)
         learn_trust(self.network_, training, plan.task)
-        self._learn_levels(
-            plan, training if held_out is None or not teaches(held_out, training) else held_out
-        )
+        self._learn_levels(plan, training, held_out)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -820,12 +819,12 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
                 ConvergenceWarning,
             )
 
-    def _learn_levels(self, plan: Plan, samples: Samples) -> None:
+    def _learn_levels(self, plan: Plan, training: Samples, held_out: Samples | None = None) -> None:
         """Learn the intercept of the logits and the thresholds of beats."""
         if self.network_.segmenter is None:
             return
         self.intercept_, self.thresholds_, unmarked = learn_levels(
-            self._reader(), samples, plan.objective, plan.task, self.thresholds_
+            self._reader(), training, plan.objective, plan.task, self.thresholds_, held_out=held_out
         )
         if unmarked:
             warn_user(

@@ -1,14 +1,18 @@
 """The intercept of the logits."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 
 from skecgattn import AttentionECGClassifier
-from skecgattn._calibration import learn_intercept
+from skecgattn._calibration import learn_intercept, learn_levels
+from skecgattn._frontend import Channels
 from skecgattn._thresholds import LOWEST, learn_threshold
 from skecgattn.datasets import make_ecg
-from skecgattn.nn import Task
+from skecgattn.nn import Evidence, Task
+from skecgattn.training import Samples
 
 MULTILABEL = Task(multilabel=True, normal=None, marked=(0, 1))
 NORMAL = Task(multilabel=False, normal=0, marked=(1, 2))
@@ -60,6 +64,39 @@ def test_weights_of_classes_are_kept():
     plain = Task(multilabel=True, normal=None, marked=(0,))
     once, four = (learn_intercept(logits, target, np.ones(3000), t, np.zeros(1))[0] for t in (plain, heavy))
     assert four > once + 0.5
+
+
+def levels_of(task, logits, target, held_out):
+    """Return the intercept that is learned where these rows are held out; heartbeats are unknown."""
+    parts = [
+        Samples(Channels(logits[rows], None), target[rows], np.ones(rows.sum()))
+        for rows in (~held_out, held_out)
+    ]
+    reader = SimpleNamespace(
+        intercept=np.zeros(logits.shape[1]), compute=lambda channels: (channels.values, None)
+    )
+    thresholds = np.full(len(task.marked), 0.5)
+    return learn_levels(reader, parts[0], Evidence(), task, thresholds, held_out=parts[1])[0]
+
+
+@pytest.mark.parametrize(("task", "n_outputs"), [(MULTILABEL, 2), (NORMAL, 3)])
+def test_held_out_ecgs_teach_what_they_show(task, n_outputs):
+    logits, target = logits_and_target(3)
+    logits, target = logits[:, -n_outputs:], target[:, -n_outputs:]
+    held_out = np.arange(len(target)) % 3 == 0
+    own = learn_intercept(
+        logits[held_out], target[held_out], np.ones(held_out.sum()), task, np.zeros(n_outputs)
+    )
+    np.testing.assert_array_equal(levels_of(task, logits, target, held_out), own)
+    held_out &= target[:, -1] < 0.5  # the last label is only among the others now
+    others = learn_intercept(
+        logits[~held_out], target[~held_out], np.ones((~held_out).sum()), task, np.zeros(n_outputs)
+    )
+    own = learn_intercept(
+        logits[held_out], target[held_out], np.ones(held_out.sum()), task, np.zeros(n_outputs)
+    )
+    expected = [own[0], others[1]] if task is MULTILABEL else others
+    np.testing.assert_allclose(levels_of(task, logits, target, held_out), expected, atol=1e-6)
 
 
 def test_what_cannot_be_learned_stays():

@@ -140,7 +140,7 @@ def test_no_file_of_another_kind_is_replaced(archive, model, tmp_path, command):
     }[command]
     for path in (archive / "r0.hea", archive / "r0.dat", tmp_path / "labels.csv"):
         before = path.read_bytes()
-        assert "and would be replaced: choose another --output" in invoke(*run, "-o", path, code=2).stderr
+        assert "and would be replaced: choose another name" in invoke(*run, "-o", path, code=2).stderr
         assert path.read_bytes() == before
     out = tmp_path / "out"
     out.touch()
@@ -165,7 +165,11 @@ def test_units_of_a_table(archive, model, tmp_path):
     found = invoke(*run, tmp_path / "one", code=1).stderr  # warnings are errors here
     assert "leads that span" in found
     assert "give the file's --units" in found
-    assert "leads that span" not in invoke(*run, tmp_path / "two", "--units", "uV").stderr
+    assert "leads that span" not in invoke(*run, tmp_path / "two", "--units", "uV", "--json").stderr
+    for units, status in (("uV", "skipped"), ("mV", "failed")):  # annotated anew, which is an error here
+        code = int(status == "failed")
+        again = invoke(*run, tmp_path / "two", "--units", units, "--json", code=code)
+        assert json.loads(again.stdout)[0]["status"] == status
     assert "--units must be one of" in invoke(*run, tmp_path / "three", "--units", "kV", code=2).stderr
     told = invoke("info", tmp_path / "a.csv", "--sampling-rate", RATE, "--units", "uV", "--json")
     assert json.loads(told.stdout)["lead_names"] == list(LEADS)

@@ -636,5 +636,7 @@ def test_located_beats_may_be_a_frame():
     assert metrics.beat_detection(truth, frame[:0], **options).fn == 4
     with pytest.raises(ValueError, match=r"windows 0 to 1 in its column 'ecg', .* got 0 to 2"):
         metrics.beat_detection(truth[:2], frame, **options)
+    with pytest.raises(ValueError, match="must have whole numbers in its column 'sample'; got float64"):
+        metrics.beat_detection(truth, frame.assign(sample=[1.0, 2.0, np.nan, 4.0]), **options)
     with pytest.raises(ValueError, match=r"lacks \['ecg'\]"):
         metrics.beat_detection(truth, frame.drop(columns="ecg"), **options)

@@ -445,7 +445,8 @@ def timed(path, rows, heading="time", write="{:.3f}".format):
     [
         ("time", "{:.4f}".format),
         ("Time", lambda s: f"{1000 * s:.1f}"),
-        ("t", lambda s: f"{1e6 * s:.0f}"),
+        ("t (us)", lambda s: f"{1e6 * s:.0f}"),
+        ("t", lambda s: f"{1.7e15 + 1e6 * s:.0f}"),
         ("ms", lambda s: f"{1000 * s:.1f}"),
         ("timestamp_ms", lambda s: f"{1.7e12 + 1000 * s:.1f}"),
         ("Phone timestamp [ns]", lambda s: f"{1_700_000_000_000_000_000 + round(1e9 * s)}"),
@@ -501,6 +502,12 @@ def test_times_of_a_csv_may_have_holes_and_a_broken_end(tmp_path):
     assert read_record(path).sampling_rate == pytest.approx(249.89, abs=1e-4)
 
 
+def test_minutes_and_seconds_that_turn(tmp_path):
+    path = timed(tmp_path / "a.csv", np.arange(70 * 60 * 50) / 50, write=lambda s: clock(s)[3:])
+    assert read_record(path).sampling_rate == 50
+    assert read_record(path, sampling_rate=50).n_timesteps == 210_000
+
+
 @pytest.mark.parametrize("days", [0.9, 1.1, 3.4])
 @pytest.mark.parametrize("missing", [0, 600])
 def test_wall_clocks_that_turn(days, missing):
@@ -517,6 +524,9 @@ def test_wall_clocks_that_turn(days, missing):
     [
         ("time", ["0", "1", "2"] * 9),  # not rising
         ("time", [str(k) for k in range(99)]),  # the samples' numbers
+        ("time", [str(k) if k % 9 else "" for k in range(100, 999)]),  # those of an excerpt
+        ("timestamp", [str(638_000_000_000_000_000 + 40_000 * k) for k in range(999)]),  # of 100 ns each
+        ("time", [str(40 * k) for k in range(999)]),  # of 0.1 ms each
         ("time", [f"{k / 250 / 60:.6f}" for k in range(999)]),  # minutes, which nothing says
         ("time", [f"{k / 250:.2f}" for k in range(250)]),  # too coarse
         ("timestamp", [date(k // 250) for k in range(9000)]),
@@ -546,9 +556,12 @@ def test_units_and_the_finest_of_several_times_of_a_csv(tmp_path):
 
 
 def test_names_of_csv_leads_may_end_in_their_unit(tmp_path):
-    (tmp_path / "a.csv").write_text("II (uV),V1 [\u00b5V],V2_mV,V_3,V4\n1000,2000,3,4,5\n", encoding="utf-8")
+    (tmp_path / "a.csv").write_text(
+        "II (uV),V1 [\u00b5V],V2 ( mV ),V_3,ECG_V\n1000,2000,3,4,5\n", encoding="cp1252"
+    )
     record = read_record(tmp_path / "a.csv", sampling_rate=RATE)
-    assert record.lead_names == ("II", "V1", "V2", "V_3", "V4")
+    assert record.lead_names == ("II", "V1", "V2", "V_3", "ECG_V")
+    assert record.select_leads(["II (uV)", "ECG_V"]).lead_names == ("II", "ECG_V")
     np.testing.assert_allclose(record.read()[:, 0], [1, 2, 3, 4, 5])
     np.testing.assert_allclose(
         read_record(tmp_path / "a.csv", sampling_rate=RATE, units="mV").read()[:, 0], [1000, 2000, 3, 4, 5]
@@ -568,13 +581,19 @@ def test_columns_of_text_in_a_csv_are_no_leads(tmp_path):
 
 def test_csv_with_decimal_commas(tmp_path):
     rows = [f"{k / RATE:.4f};{k / 8};-{k / 4}".replace(".", ",") for k in range(5000)]
-    rows[0] = "0;0;"
+    rows[:100] = [f"{k};0;0" if k == 0 else row.split(";")[0] + ";0;" for k, row in enumerate(rows[:100])]
     (tmp_path / "a.csv").write_text("\n".join(["time;II;V1", *rows]))
     record = read_record(tmp_path / "a.csv")
     assert record.sampling_rate == RATE
     np.testing.assert_allclose(
         record.read(4090, 4100), [np.arange(4090, 4100) / 8, -np.arange(4090, 4100) / 4]
     )
+    # of a file with points that of the times alone
+    rows = [f"{clock(k / RATE)};{k / 8};a".replace(".", ",", 1) for k in range(5000)]
+    (tmp_path / "a.csv").write_text("\n".join(["time;II;note", *rows, f"{clock(20)};1;1,5"]))
+    record = read_record(tmp_path / "a.csv").select_leads(["II"])
+    assert record.sampling_rate == RATE
+    np.testing.assert_allclose(record.read(4, 6), [[0.5, 0.625]])
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

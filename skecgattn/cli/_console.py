@@ -23,9 +23,6 @@ from ._wording import in_options
 FAILED, MISTAKE, INTERRUPTED = 1, 2, 130
 """Exit codes: some records failed; nothing could be done; interrupted from the keyboard."""
 
-PICTURES = (b"\x89PNG", b"%PDF", b"%!PS", b"<?xml", b"<svg", b"\xff\xd8", b"RIFF", b"GIF8", b"II*", b"MM\0*")
-"""How they begin."""
-
 
 @contextmanager
 def plain_messages() -> Iterator[None]:
@@ -125,14 +122,14 @@ def number(value: float | None, digits: int = 3) -> str:
     return "\N{EN DASH}" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
 
 
-def writable_file(path: Path, kind: str, is_one: Callable[[Path], bool]) -> Path:
+def writable_file(path: Path, kind: str = "file", is_one: Callable[[Path], bool] | None = None) -> Path:
     """Check before long work that a file can be written, in a folder that is there or can be made.
 
-    A file that is there is replaced if it is of the same kind, or empty.
+    Where `is_one` tells files of this kind, it may replace such a one, or an empty one, and no other.
     """
     path = path.expanduser()
-    if path.is_file() and path.stat().st_size and not is_one(path):
-        raise FileExistsError(f"{path} is no {kind} and would be replaced: choose another --output")
+    if is_one is not None and path.is_file() and path.stat().st_size and not is_one(path):
+        raise FileExistsError(f"{path} is no {kind} and would be replaced: choose another name")
     if path.is_dir():
         raise ValueError(f"the output {path} is a folder; give the name of a file")
     there = next(folder for folder in path.absolute().parents if folder.exists())
@@ -149,9 +146,3 @@ def is_page(path: Path) -> bool:
     """Tell whether a file is HTML, as reports and studies are."""
     with path.open("rb") as file:
         return file.read(15).lower() == b"<!doctype html>"
-
-
-def is_picture(path: Path) -> bool:
-    """Tell whether a file is one of the pictures that matplotlib writes."""
-    with path.open("rb") as file:
-        return file.read(8).startswith(PICTURES)

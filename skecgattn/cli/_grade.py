@@ -12,7 +12,6 @@ from .._words import counted
 from ._console import (
     bars,
     is_page,
-    is_picture,
     make_table,
     number,
     plain_messages,
@@ -171,7 +170,7 @@ def summary(
         from ..inspection import GradeStudyDisplay, summarise_grades
 
         if plot is not None:
-            plot = writable_file(plot, "picture", is_picture)
+            plot = writable_file(plot)
         found = summarise_grades(key, files, confidence=confidence)
         if plot is not None:
             display = GradeStudyDisplay.from_summary(found)

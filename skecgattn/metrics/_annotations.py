@@ -65,12 +65,26 @@ def flatten(beats: Sequence[NDArray], field: str, name: str) -> tuple[NDArray, N
     return index[order], sample[order], values[order]
 
 
+def _is_whole(column: Any) -> bool:
+    """Tell whether a column of a DataFrame holds whole numbers, though of another type."""
+    try:
+        values = np.asarray(column, dtype=np.float64)
+    except (TypeError, ValueError):
+        return False
+    return bool(np.isfinite(values).all() and (values == np.round(values)).all())
+
+
 def split_frame(beats: Any, n_samples: int) -> list[NDArray]:
     """Return the beats of a DataFrame, one row a beat, as an array of ``sample`` and ``label`` a window."""
     if missing := [name for name in ("ecg", "sample", "label") if name not in beats.columns]:
         raise ValueError(
             f"beats_pred must have the columns 'ecg', 'sample' and 'label' as a DataFrame; lacks {missing}."
         )
+    for name in ("ecg", "sample"):
+        if beats[name].to_numpy().dtype.kind not in "iu" and len(beats) and not _is_whole(beats[name]):
+            raise ValueError(
+                f"beats_pred must have whole numbers in its column {name!r}; got {beats[name].dtype}."
+            )
     window = np.asarray(beats["ecg"], dtype=np.int64)
     if len(window) and not (window.min() >= 0 and window.max() < n_samples):
         raise ValueError(

@@ -20,10 +20,10 @@ from skecgattn.records._times import SLACK, TOLD, Clock, read_clock, unit_in, un
 
 _COUNT_COLUMNS = {"sample", "samples", "sample #", "index", ""}  # "sample #" is PhysioNet's
 _ROWS_PER_MARK = 4096
-_DECIMAL_COMMA = re.compile(r"[-+\d:.T ]*\d,\d+(e[-+]?\d+)?", re.IGNORECASE)
-_ROWS_FOR_COMMA = 50
+_COMMA = re.compile(r"[-+]?\d*,\d+(e[-+]?\d+)?", re.IGNORECASE)
+_POINT = re.compile(r"[-+]?\d*\.\d+(e[-+]?\d+)?", re.IGNORECASE)
 _MISSING = {"", "-", "na", "n/a", "nan", "null", "none"}
-_NAME_AND_UNIT = re.compile(r"(?P<lead>.*[^\s_(\[])(?:\s*[(\[]\s*|_)(?P<unit>[^\W_]+)\s*[)\]]?")
+_NAME_AND_UNIT = re.compile(r"(?P<lead>.*\S)\s*[(\[]\s*(?P<unit>\w+)\s*[)\]]")
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,10 @@ def open_csv(path: Path, sampling_rate: float | None, units: str | None) -> Sour
     """
     with path.open("rb") as file:
         header, second = file.readline(), file.readline()
-    text = header.decode("utf-8-sig", errors="replace")
+    try:
+        text = header.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = header.decode("cp1252", errors="replace")
     separator = max(",;\t", key=text.count)
     try:
         names, below = (
@@ -88,7 +91,8 @@ def open_csv(path: Path, sampling_rate: float | None, units: str | None) -> Sour
     if not n_rows:
         raise UnreadableRecordError(f"The file {path} holds no samples.")
     ends = _Ends.of(path, marks, n_rows)
-    decimal = "," if separator != "," and ends.has_decimal_commas(separator) else "."
+    comma = separator != ","
+    decimal = "," if comma and ends.have_decimal_commas(columns, separator) else "."
     kept = [k for k, i in enumerate(columns) if not ends.is_text(i, separator, decimal)]
     if not kept:
         raise UnreadableRecordError(
@@ -102,7 +106,7 @@ def open_csv(path: Path, sampling_rate: float | None, units: str | None) -> Sour
             continue
         cells = ends.column(i, separator)
         if cells is not None and (
-            clock := read_clock(cells, ends.rows, ends.n_first, below_it or unit, decimal)
+            clock := read_clock(cells, ends.rows, ends.n_first, below_it or unit, "," if comma else ".")
         ):
             clocks.append((clock, names[i]))
     rate = _choose_rate(path, clocks, sampling_rate)
@@ -160,26 +164,34 @@ class _Ends:
         known = [cell for cell in cells if cell.casefold() not in _MISSING]
         return bool(known) and not any(map(_is_number, known))
 
-    def has_decimal_commas(self, separator: str) -> bool:
-        lines = self.text.decode(errors="replace").splitlines()[:_ROWS_FOR_COMMA]
-        rows = csv.reader(lines, delimiter=separator)
-        return any(_DECIMAL_COMMA.fullmatch(cell.strip(" '")) for row in rows for cell in row)
+    def have_decimal_commas(self, columns: Sequence[int], separator: str) -> bool:
+        """Tell whether more numbers in columns have a decimal comma than a decimal point."""
+        cells = [cell.strip(" '") for i in columns for cell in self.column(i, separator) or []]
+        return sum(map(bool, map(_COMMA.fullmatch, cells))) > sum(map(bool, map(_POINT.fullmatch, cells)))
+
+
+def _contradicts(sampling_rate: float, clock: Clock) -> bool:
+    """Tell whether a rate is not that of a clock, in whichever unit where that is a guess."""
+    ratio = sampling_rate / clock.rate
+    if clock.guessed:
+        ratio /= 10.0 ** round(np.log10(ratio))
+    return abs(ratio - 1) > max(SLACK, clock.uncertainty)
 
 
 def _choose_rate(path: Path, clocks: Sequence[tuple[Clock, str]], sampling_rate: float | None) -> float:
     """Return the rate that is given, or else that of the finest clock; refuse what contradicts it."""
     if clocks:
         clock, name = min(clocks, key=lambda one: one[0].uncertainty)
-        if sampling_rate is not None and abs(sampling_rate / clock.rate - 1) > max(SLACK, clock.uncertainty):
+        if sampling_rate is not None and _contradicts(sampling_rate, clock):
             raise ValueError(
                 f"Record {path.stem} has a sampling_rate of {clock.rate:.6g} Hz by its column {name!r}, "
-                f"got {sampling_rate:g}."
+                f"got {sampling_rate:g}. If the column is wrong, delete it, or give it a name of no time."
             )
         if not clock.even:
             raise UnreadableRecordError(
                 f"The file {path} lacks samples, or repeats some: by its column {name!r} they come at "
                 f"{clock.rate:.6g} Hz, but {clock.overall:.6g} a second from the first to the last. Put "
-                "empty rows where samples are missing, or take the column away."
+                "empty rows where samples are missing, or delete the column if it is wrong."
             )
         if sampling_rate is None and clock.uncertainty <= TOLD:
             return clock.rate
@@ -199,7 +211,7 @@ def _units(cells: list[str], n_leads: int) -> list[str]:
 
 
 def _lead_and_unit(name: str) -> tuple[str, str | None]:
-    """Split a name such as "II (uV)" or "V1_mV" where it ends in a unit of voltage."""
+    """Split a name such as "II (uV)" where it ends in a unit of voltage."""
     found = _NAME_AND_UNIT.fullmatch(name)
     if found is None or to_millivolts(found["unit"]) is None:
         return name, None

@@ -400,6 +400,9 @@ def _source(record: Record | str | os.PathLike[str]) -> dict[str, Any]:
     known: dict[str, Any] = {}
     if isinstance(record, Record):
         known = {"lead_names": list(record.lead_names), "sampling_rate": record.sampling_rate}
+        # the units that it was opened with show in the samples alone
+        with contextlib.suppress(OSError):
+            known["first"] = hashlib.sha256(record.read(0, min(BEGIN, record.n_timesteps)).data).hexdigest()
         if record.path is None:
             return {**known, "sha256": hashlib.sha256(record.read().data).hexdigest()}
         record = record.path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from numbers import Real
@@ -21,6 +22,8 @@ from skecgattn.records._source import Reader, Source, UnreadableRecordError, to_
 from skecgattn.records._wfdb_reader import open_wfdb, read_annotations
 
 _WFDB_SUFFIXES = (".hea", ".dat", ".mat")
+_UNIT = re.compile(r"\s*[(\[]\s*\w+\s*[)\]]$")
+"""At the end of a column's name, which the lead's name goes without."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -435,7 +438,8 @@ def _find_leads(wanted: Sequence[str], lead_names: Sequence[str], record: str) -
         free.setdefault(name.casefold(), []).append(i)
     chosen, missing = [], []
     for name in wanted:
-        if places := free.get(str(name).casefold()):
+        key = str(name).casefold()
+        if places := free.get(key) or free.get(_UNIT.sub("", key)):
             chosen.append(places.pop(0))
         else:
             missing.append(str(name))

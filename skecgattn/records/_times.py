@@ -13,6 +13,12 @@ from numpy.typing import NDArray
 RATES = 20.0, 5000.0
 """Sampling rates of ECGs in Hz. Times that make another one are in another unit, or no times."""
 
+LOWEST_GUESS = 60.0
+"""Hz from which a rate may tell the unit."""
+
+EPOCH = 1e9, 3e9
+"""Seconds since 1970 by which times in millionths and billionths of a second are known."""
+
 TOLD = 0.005
 """Largest uncertainty, as a share, of a sampling rate that times tell."""
 
@@ -22,7 +28,7 @@ SLACK = 0.01
 DRIFT, STRAY = 1e-3, 3.0
 """Share, and number, of samples by which the last time may lie elsewhere than the first ones let expect."""
 
-DAY = 86400.0
+DAY, HOUR = 86400.0, 3600.0
 
 FEWEST = 8
 """Times that a rate is told by at least."""
@@ -52,6 +58,8 @@ class Clock(NamedTuple):
     """Rate of all samples from the first to the last, which is another one where some are missing."""
     even: bool
     """Whether the two agree."""
+    guessed: bool
+    """Whether nothing but the rate tells the unit of whole numbers."""
 
 
 def unit_in(name: str) -> float | None:
@@ -107,8 +115,9 @@ def read_clock(
     times, rows = times[known], rows[:-1][known]
     if n_first < FEWEST:
         return None
-    if clock == "of day":
-        times = times + DAY * np.cumsum(np.diff(times, prepend=times[0]) < -DAY / 2)
+    turn = {"of day": DAY, "of hour": HOUR}.get(clock, 0.0)
+    if turn:
+        times = times + turn * np.cumsum(np.diff(times, prepend=times[0]) < -turn / 2)
     first = times[:n_first]
     step, noise, lag = _step(first, rows[:n_first])
     if not step > 0 or any((np.diff(part) < 0).any() for part in (first, times[n_first:])):
@@ -116,14 +125,12 @@ def read_clock(
     steps = np.diff(first)
     if clock:
         unit = 1.0
-    elif not unit:
-        if (steps == 1).all() and times[0] in (0, 1):
-            return None  # they count the samples
-        fitting = [size for size in (1.0, 1e-3, 1e-6, 1e-9) if RATES[0] <= 1 / (step * size) <= RATES[1]]
-        unit = fitting[0] if fitting else 0.0
+    decimals = texts[known].str.extract(r"\.(\d+)", expand=False).str.len().max()
+    guessed = not unit and np.isnan(decimals)
+    if not unit:
+        unit = _guess_unit(times, step, counting=(steps == np.diff(rows[:n_first])).all())
     if not unit or not RATES[0] <= 1 / (step * unit) <= RATES[1]:
         return None
-    decimals = texts[known].str.extract(r"\.(\d+)", expand=False).str.len().max()
     rounded = [0.1 ** (0 if np.isnan(decimals) else decimals), np.spacing(np.abs(times).max()), noise]
     if steps.min() == 0:  # of several samples at once
         rounded.append(float(np.median(steps[steps > 0])))
@@ -132,8 +139,8 @@ def read_clock(
     overall = 1 / (step * unit)
     for last in (n_first - 1, len(times) - 1):
         span, n_steps = times[last] - times[0], rows[last] - rows[0]
-        if clock == "of day":
-            span += DAY * max(round((n_steps * step - span) / DAY), 0)
+        if turn:
+            span += turn * max(round((n_steps * step - span) / turn), 0)
         stray = STRAY + max(rounded) / step + (DRIFT + uncertainty) * n_steps
         even = even and abs(span / step - n_steps) <= stray
         overall = float(n_steps / (span * unit)) if span > 0 else 0.0
@@ -142,12 +149,23 @@ def read_clock(
     for whole in (10, 1):
         near = whole * round(1 / (step * unit * whole))
         if abs(near * step * unit - 1) <= uncertainty:
-            return Clock(float(near), uncertainty, overall, even)
-    return Clock(overall if even else 1 / (step * unit), uncertainty, overall, even)
+            return Clock(float(near), uncertainty, overall, even, guessed)
+    return Clock(overall if even else 1 / (step * unit), uncertainty, overall, even, guessed)
+
+
+def _guess_unit(times: NDArray[np.float64], step: float, *, counting: bool) -> float:
+    """Return the unit that makes the rate of times that of an ECG; 0: none does, or they count samples."""
+    for unit in (1.0, 1e-3, 1e-6, 1e-9):
+        of_epoch = EPOCH[0] <= times[0] * unit <= EPOCH[1]
+        if (counting or unit < 1e-3) and not of_epoch:
+            continue
+        if LOWEST_GUESS <= 1 / (step * unit) <= RATES[1]:
+            return unit
+    return 0.0
 
 
 def _values(texts: pd.Series) -> tuple[NDArray[np.float64], str]:
-    """Return times as numbers, NaN for others, with "" for numbers, "of day" or "dates" for seconds."""
+    """Return times, NaN for others, as numbers with "", or as seconds of "dates", "of day" or "of hour"."""
     numbers = pd.to_numeric(texts, errors="coerce").to_numpy(dtype=np.float64)
     if np.isfinite(numbers).any():
         return numbers, ""
@@ -156,8 +174,9 @@ def _values(texts: pd.Series) -> tuple[NDArray[np.float64], str]:
     if texts.str.contains("-").any() and dates.notna().any():
         passed = dates - dates.dropna().iloc[0]
         return passed.dt.total_seconds().to_numpy(dtype=np.float64), "dates"
-    times = written.where(written.str.count(":") != 1, "0:" + written)  # minutes and seconds
-    return pd.to_timedelta(times, errors="coerce").dt.total_seconds().to_numpy(dtype=np.float64), "of day"
+    short = written.str.count(":") == 1  # minutes and seconds
+    times = pd.to_timedelta(written.where(~short, "0:" + written), errors="coerce").dt.total_seconds()
+    return times.to_numpy(dtype=np.float64), "of hour" if short[written != ""].all() else "of day"
 
 
 def _step(times: NDArray[np.float64], rows: NDArray[np.int64]) -> tuple[float, float, int]:
