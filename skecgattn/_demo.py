@@ -9,7 +9,6 @@ import platform
 import sys
 import tempfile
 import time
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +26,7 @@ from tqdm import tqdm
 from . import __version__
 from ._aami import MITBIH_DS1, MITBIH_DS2
 from ._files import write_bytes
+from ._warn import warn_user
 from .classifier import AttentionECGClassifier
 from .datasets import DataNotFoundError, fetch_mitbih, make_ecg, make_windows
 from .inspection import AttentionMapDisplay
@@ -231,10 +231,9 @@ def _get_data(
             if data == "mitbih":
                 raise
             reason = "" if error.__cause__ is None else f" ({type(error.__cause__).__name__})"
-            warnings.warn(
+            warn_user(
                 f"MIT-BIH is not on this machine and could not be downloaded{reason}; this runs on synthetic "
-                "ECG instead. For real ECG go online, or set SKECGATTN_DATA to a folder with 'mitdb' in it.",
-                stacklevel=3,
+                "ECG instead. For real ECG go online, or set SKECGATTN_DATA to a folder with 'mitdb' in it."
             )
     return "Synthetic ECG", *_synthetic(seed, n_patients)
 

@@ -175,8 +175,9 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
     early_stopping : bool, default=False
         Whether ECGs are held out from training to stop when their loss no longer falls, to restore the
         weights of the best epoch, and to learn the intercept of the logits and the thresholds of `locate`.
-        Those of a label that none of them has, or all have, are learned from the others. Whole groups
-        (patients) are held out where `fit` gets `groups`; otherwise a stratified sample.
+        Those of a label that none of them has, or all have, are learned from the others; where an ECG has one
+        of several classes, those of all then. Whole groups (patients) are held out where `fit` gets `groups`;
+        otherwise a stratified sample.
 
     validation_fraction : float, default=0.15
         Share of ECGs held out.
@@ -726,6 +727,7 @@ class AttentionECGClassifier(ClassifierMixin, BaseEstimator):
 
         Return the plan, the samples to train on and, with `early_stopping`, those held out.
         """
+        # not where the front end is made: models may be loaded that were trained so
         if self.rhythm != "auto" and self.rhythm and self.sampling_rate is None:
             raise ValueError("rhythm=True needs sampling_rate to find heartbeats, got None.")
         front_end = make_front_end(self)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -80,10 +81,10 @@ class _Labelled(NamedTuple):
 def read_table(path: Path, columns: Sequence[str]) -> Iterator[dict[str, str]]:
     """Read the rows of a CSV file with a heading, separated by commas, semicolons or tabs."""
     try:
-        path.read_text(encoding="utf-8-sig")
+        text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not text in UTF-8 ({error.reason}): save it as CSV UTF-8") from error
-    with path.open(newline="", encoding="utf-8-sig") as file:
+    with io.StringIO(text, newline="") as file:
         heading = file.readline()
         file.seek(0)
         rows = csv.DictReader(file, delimiter=max(",;\t", key=heading.count))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+
+from .._warn import warn_user
 
 KEY_FORMAT = "skecgattn grade key"
 GRADES_FORMAT = "skecgattn grades"
@@ -72,7 +73,7 @@ def read_grades(key: dict[str, Any], files: Iterable[str | os.PathLike[str]]) ->
         if answers["saved"] > earlier["saved"]:
             kept[name] = path, answers
             path, other = other, path
-        warnings.warn(f"{path} is left out: {other} holds later answers of {expert!r}.", stacklevel=3)
+        warn_user(f"{path} is left out: {other} holds later answers of {expert!r}.")
     if problems:
         raise ValueError("files that cannot be used:\n" + "\n".join(problems))
     if not kept:
@@ -100,10 +101,9 @@ def read_grades(key: dict[str, Any], files: Iterable[str | os.PathLike[str]]) ->
             )
         if missing:
             shown = ", ".join(map(str, sorted(missing)))
-            warnings.warn(
+            warn_user(
                 f"{path}: {expert!r} has left {len(missing)} of {len(key['strips'])} strips without a grade: "
-                f"{shown}.",
-                stacklevel=3,
+                f"{shown}."
             )
     frame = pd.DataFrame(rows)
     frame["grade"] = frame["grade"].astype(float)

@@ -145,8 +145,9 @@ def beat_detection(
     ----------
     beats_true : sequence of n_samples structured arrays
         All annotated beats of each window, with the fields ``sample`` and ``symbol``.
-    beats_pred : sequence of n_samples structured arrays
-        Located beats of each window as ``locate()`` returns them, with the fields ``sample`` and ``label``.
+    beats_pred : sequence of n_samples structured arrays, or DataFrame
+        Located beats of each window as ``locate()`` returns them, with the fields ``sample`` and ``label``;
+        or what ``locate(as_frame=True)`` returns, whose column ``ecg`` tells the window of each beat.
     label : str or tuple of str
         The class scored: an AAMI class ("N", "S", "V", "F" or "Q") or a tuple of WFDB beat symbols.
     sampling_rate : float
@@ -183,7 +184,8 @@ def beat_detection(
     Raises
     ------
     ValueError
-        If the lengths differ, an array lacks a field, or `groups` or `predicted_label` is missing where it is
+        If the lengths differ, an array lacks a field or a DataFrame a column, the latter holds no whole
+        numbers where they are samples or windows, or `groups` or `predicted_label` is missing where it is
         needed.
 
     Notes

@@ -15,7 +15,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from skecgattn._words import few
-from skecgattn.records._source import Source, UnreadableRecordError, to_millivolts, uniform_source
+from skecgattn.records._source import (
+    Source,
+    UnreadableRecordError,
+    lead_and_unit,
+    to_millivolts,
+    uniform_source,
+)
 from skecgattn.records._times import SLACK, TOLD, Clock, read_clock, unit_in, unit_of
 
 _COUNT_COLUMNS = {"sample", "samples", "sample #", "index", ""}  # "sample #" is PhysioNet's
@@ -23,7 +29,6 @@ _ROWS_PER_MARK = 4096
 _COMMA = re.compile(r"[-+]?\d*,\d+(e[-+]?\d+)?", re.IGNORECASE)
 _POINT = re.compile(r"[-+]?\d*\.\d+(e[-+]?\d+)?", re.IGNORECASE)
 _MISSING = {"", "-", "na", "n/a", "nan", "null", "none"}
-_NAME_AND_UNIT = re.compile(r"(?P<lead>.*\S)\s*[(\[]\s*(?P<unit>\w+)\s*[)\]]")
 
 
 @dataclass(frozen=True)
@@ -110,7 +115,7 @@ def open_csv(path: Path, sampling_rate: float | None, units: str | None) -> Sour
         ):
             clocks.append((clock, names[i]))
     rate = _choose_rate(path, clocks, sampling_rate)
-    leads, named_units = zip(*(_lead_and_unit(names[i]) for i in columns))
+    leads, named_units = zip(*(lead_and_unit(names[i]) for i in columns))
     unit_of_leads = [units] * len(columns) if units else given or [unit or "mV" for unit in named_units]
     # a lead in another unit is refused where leads are chosen
     scales = tuple(to_millivolts(unit) or 1.0 for unit in unit_of_leads)
@@ -208,14 +213,6 @@ def _units(cells: list[str], n_leads: int) -> list[str]:
     if len(units) == n_leads and not any(map(_is_number, units)) and any(map(to_millivolts, units)):
         return units
     return []
-
-
-def _lead_and_unit(name: str) -> tuple[str, str | None]:
-    """Split a name such as "II (uV)" where it ends in a unit of voltage."""
-    found = _NAME_AND_UNIT.fullmatch(name)
-    if found is None or to_millivolts(found["unit"]) is None:
-        return name, None
-    return found["lead"], found["unit"]
 
 
 def _mark_rows(path: Path, offset: int) -> tuple[NDArray[np.int64], int]:

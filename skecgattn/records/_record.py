@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import os
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from numbers import Real
@@ -18,12 +17,10 @@ from sklearn.utils._param_validation import Interval, validate_params
 from skecgattn.records._array_reader import ArrayReader, open_npy
 from skecgattn.records._csv_reader import open_csv
 from skecgattn.records._edf_reader import open_edf
-from skecgattn.records._source import Reader, Source, UnreadableRecordError, to_millivolts
+from skecgattn.records._source import Reader, Source, UnreadableRecordError, lead_and_unit, to_millivolts
 from skecgattn.records._wfdb_reader import open_wfdb, read_annotations
 
 _WFDB_SUFFIXES = (".hea", ".dat", ".mat")
-_UNIT = re.compile(r"\s*[(\[]\s*\w+\s*[)\]]$")
-"""At the end of a column's name, which the lead's name goes without."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -294,9 +291,11 @@ def read_record(
         - WFDB, as ``"mitdb/100"``, or with the suffix ``.hea``, ``.dat`` or ``.mat``: one or many segments,
           all formats that wfdb reads. Gaps, and leads that a segment lacks, are read as NaN.
         - EDF and EDF+ (``.edf``), through edfio (``pip install "skecgattn[edf]"``). "ECG II" is called "II".
-        - ``.csv``: one column a lead, below a line of their names; a column called time (or t, seconds,
-          ms, timestamp, sample, index) is passed over, empty fields are NaN. A second line may give the
-          units, as PhysioNet's rdsamp and LightWAVE write it.
+        - ``.csv``: one column a lead, below a line of their names, which may end in a unit as in "II (uV)"; a
+          second line may give the units, as PhysioNet's rdsamp and LightWAVE write it. Empty fields are NaN.
+          A column called time (elapsed time, t, timestamp, date, seconds, ms, ..., with a unit or not) tells
+          the sampling rate; it is no lead, nor are sample, index, and columns of text in the first and last
+          rows. With separators other than commas numbers may have decimal commas.
         - ``.npy``: an array of shape (n_leads, n_timesteps), (n_timesteps, n_leads) or (n_timesteps,). Of
           two axes, the shorter one is that of the leads, or the first of two equal ones; with `leads`, one
           that is as long as there are names.
@@ -438,8 +437,7 @@ def _find_leads(wanted: Sequence[str], lead_names: Sequence[str], record: str) -
         free.setdefault(name.casefold(), []).append(i)
     chosen, missing = [], []
     for name in wanted:
-        key = str(name).casefold()
-        if places := free.get(key) or free.get(_UNIT.sub("", key)):
+        if places := free.get(str(name).casefold()) or free.get(lead_and_unit(str(name))[0].casefold()):
             chosen.append(places.pop(0))
         else:
             missing.append(str(name))

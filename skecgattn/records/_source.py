@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 # One of these units, in mV. Case is ignored, and both signs for micro are known.
 _MILLIVOLTS = {"v": 1e3, "mv": 1.0, "uv": 1e-3, "\u00b5v": 1e-3, "\u03bcv": 1e-3, "nv": 1e-6}
+_NAME_AND_UNIT = re.compile(r"(?P<lead>.*\S)\s*[(\[]\s*(?P<unit>\w+)\s*[)\]]")
 _PATIENT = re.compile(r"^\s*(?:patient|subject)(?:[ _-]?id)?\s*[:=]\s*(\S.*?)\s*$", re.IGNORECASE)
 
 
@@ -80,6 +81,14 @@ def is_called_ecg(label: str) -> bool:
 def to_millivolts(unit: str) -> float | None:
     """Give the size of a unit in mV; None if it is not a unit of voltage."""
     return _MILLIVOLTS.get(unit.strip().casefold())
+
+
+def lead_and_unit(name: str) -> tuple[str, str | None]:
+    """Split the name of a column such as "II (uV)", where it ends in a unit of voltage."""
+    found = _NAME_AND_UNIT.fullmatch(name)
+    if found is None or to_millivolts(found["unit"]) is None:
+        return name, None
+    return found["lead"], found["unit"]
 
 
 def find_patient(comments: Sequence[str]) -> str | None:

@@ -135,22 +135,26 @@ def read_clock(
     if steps.min() == 0:  # of several samples at once
         rounded.append(float(np.median(steps[steps > 0])))
     uncertainty = max(rounded) / (lag * step)
-    even = True
-    overall = 1 / (step * unit)
+    stray = STRAY + max(rounded) / step
+    overall, even = 1 / step, True
     for last in (n_first - 1, len(times) - 1):
         span, n_steps = times[last] - times[0], rows[last] - rows[0]
         if turn:
             span += turn * max(round((n_steps * step - span) / turn), 0)
-        stray = STRAY + max(rounded) / step + (DRIFT + uncertainty) * n_steps
-        even = even and abs(span / step - n_steps) <= stray
-        overall = float(n_steps / (span * unit)) if span > 0 else 0.0
-        if not even:
-            break
+        if even:
+            overall = float(n_steps / span) if span > 0 else 0.0
+            even = bool(abs(span / step - n_steps) <= stray + (DRIFT + uncertainty) * n_steps)
+    rate = _round_rate(1 / (step * unit), uncertainty) or (overall if even else 1 / step) / unit
+    return Clock(rate, uncertainty, overall / unit, even, guessed)
+
+
+def _round_rate(rate: float, uncertainty: float) -> float | None:
+    """Return the multiple of 10 Hz, or else of 1 Hz, that a rate may be."""
     for whole in (10, 1):
-        near = whole * round(1 / (step * unit * whole))
-        if abs(near * step * unit - 1) <= uncertainty:
-            return Clock(float(near), uncertainty, overall, even, guessed)
-    return Clock(overall if even else 1 / (step * unit), uncertainty, overall, even, guessed)
+        near = float(whole * round(rate / whole))
+        if abs(near / rate - 1) <= uncertainty:
+            return near
+    return None
 
 
 def _guess_unit(times: NDArray[np.float64], step: float, *, counting: bool) -> float:
